@@ -1,0 +1,36 @@
+import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
+
+/** What happened: the payload of an event, never unset. */
+export type EventPayload = Exclude<Event["payload"], { case: undefined }>;
+
+/** The name of each payload, as `Event.type` has it. A payload without a name does not compile. */
+export const eventTypes = {
+  runCreated: "run.created",
+  runClaimed: "run.claimed",
+  runReleased: "run.released",
+  runAttemptFailed: "run.attempt_failed",
+  runLeaseExpired: "run.lease_expired",
+  runSucceeded: "run.succeeded",
+  runFailed: "run.failed",
+  runCanceled: "run.canceled",
+  stepStarted: "step.started",
+  stepCompleted: "step.completed",
+  stepFailed: "step.failed",
+  toolCallStarted: "tool_call.started",
+  toolCallSucceeded: "tool_call.succeeded",
+  toolCallFailed: "tool_call.failed",
+  toolCallReconciled: "tool_call.reconciled",
+  agentCreated: "agent.created",
+  agentUpdated: "agent.updated",
+  agentArchived: "agent.archived",
+} as const satisfies Record<EventPayload["case"], string>;
+
+/** The name of an event type, for example `run.created`. */
+export type EventType = (typeof eventTypes)[EventPayload["case"]];
+
+/** The event types that end a run. */
+export const terminalRunTypes: ReadonlySet<string> = new Set<EventType>([
+  "run.succeeded",
+  "run.failed",
+  "run.canceled",
+]);

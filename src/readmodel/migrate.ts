@@ -1,0 +1,86 @@
+import { createHash } from "node:crypto";
+import { readdir, readFile } from "node:fs/promises";
+import type pg from "pg";
+import { SignalboxError } from "../kernel/errors.ts";
+import { liveSchema, type Postgres, transaction } from "./postgres.ts";
+
+/** One forward migration. */
+interface Migration {
+  readonly name: string;
+  readonly text: string;
+  readonly sha256: string;
+}
+
+/** All programs that migrate one database take turns on this advisory lock. */
+const migrationLock = 0x51_6e_61_1b;
+
+/**
+ * Brings a schema up to date, forwards only, under an advisory lock; each file in one transaction. Returns the names of
+ * the files applied, empty when there was nothing to do. Refuses (STORE_UNAVAILABLE) a database that is newer than this
+ * program or whose applied files differ from ours.
+ */
+export async function migrate(postgres: Postgres, schema: string = liveSchema): Promise<string[]> {
+  const migrations = await readMigrations();
+  return await postgres.withClient(async (client) => {
+    await client.query("select pg_advisory_lock($1)", [migrationLock]);
+    try {
+      return await migrateSchema(client, schema, migrations);
+    } finally {
+      await client.query("select pg_advisory_unlock($1)", [migrationLock]);
+    }
+  });
+}
+
+async function migrateSchema(client: pg.ClientBase, schema: string, migrations: readonly Migration[]): Promise<string[]> {
+  const quoted = pgIdentifier(schema);
+  await client.query(`create schema if not exists ${quoted}`);
+  await client.query(`set search_path = ${quoted}`);
+  await client.query(
+    "create table if not exists migrations (name text primary key, sha256 text not null, apply_time timestamptz not null default now())",
+  );
+  const { rows } = await client.query<{ name: string; sha256: string }>("select name, sha256 from migrations order by name");
+  requireKnown(rows, migrations);
+  const missing = migrations.slice(rows.length);
+  for (const { name, text, sha256 } of missing) {
+    await transaction(client, async () => {
+      await client.query(text);
+      await client.query("insert into migrations (name, sha256) values ($1, $2)", [name, sha256]);
+    });
+  }
+  return missing.map(({ name }) => name);
+}
+
+function requireKnown(applied: readonly { name: string; sha256: string }[], known: readonly Migration[]): void {
+  for (const [index, { name, sha256 }] of applied.entries()) {
+    const ours = known[index];
+    if (ours === undefined) {
+      throw new SignalboxError(
+        "STORE_UNAVAILABLE",
+        `the database has migration ${name}, which this program does not know: it was used by a newer Signalbox. Start that version or a newer one`,
+      );
+    }
+    if (ours.name !== name || ours.sha256 !== sha256) {
+      throw new SignalboxError(
+        "STORE_UNAVAILABLE",
+        `migration ${name} was applied with another content than this program has; read models can be rebuilt: point DATABASE_URL at an empty database`,
+      );
+    }
+  }
+}
+
+async function readMigrations(): Promise<Migration[]> {
+  const folder = new URL("migrations/", import.meta.url);
+  const names = (await readdir(folder)).filter((name) => name.endsWith(".sql")).toSorted();
+  return await Promise.all(
+    names.map(async (name) => {
+      const text = await readFile(new URL(name, folder), "utf8");
+      return { name, text, sha256: createHash("sha256").update(text).digest("hex") };
+    }),
+  );
+}
+
+/** A name quoted for SQL. Throws unless it is a plain lower-case identifier. */
+export function pgIdentifier(name: string): string {
+  if (!/^[a-z_][a-z0-9_]{0,62}$/.test(name)) throw new Error(`not a plain identifier: ${JSON.stringify(name)}`);
+  return `"${name}"`;
+}

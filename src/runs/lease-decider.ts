@@ -1,0 +1,165 @@
+import { create } from "@bufbuild/protobuf";
+import { durationFromMs, durationMs, timestampFromMs, timestampMs, type Value } from "@bufbuild/protobuf/wkt";
+import {
+  RunAttemptFailedSchema,
+  RunClaimedSchema,
+  RunFailedSchema,
+  RunLeaseExpiredSchema,
+  RunReleasedSchema,
+  RunSucceededSchema,
+} from "../../gen/signalbox/v1/run_event_pb.ts";
+import { type RetryPolicy, RunEndReason, type RunError, RunErrorSchema } from "../../gen/signalbox/v1/run_pb.ts";
+import type { Draft } from "../eventlog/aggregates.ts";
+import { equalBytes } from "../kernel/digest.ts";
+import { SignalboxError } from "../kernel/errors.ts";
+import { deadlineExceeded, isPastDeadline, leaseEnd, runNotFound } from "./decider.ts";
+import { type Lease, type LiveRun, type RunState, valueDigest } from "./state.ts";
+
+/** A delivered job that a worker wants to turn into a lease. */
+export interface Claim {
+  readonly jobId: string;
+  /** True when the broker had delivered the same job before and got no sign of life since. */
+  readonly redelivered: boolean;
+  /** The lease that the reconciler found lapsed when it made the job; empty for none. */
+  readonly lapsedLeaseId: string;
+  readonly leaseId: string;
+  readonly leaseTtlMs: number;
+  readonly workerId: string;
+}
+
+/**
+ * run.claimed, or run.failed when a deadline or the last attempt is over. Nothing when the run is not to be had: ended,
+ * not due yet, or under a lease of which nobody has shown that it lapsed.
+ */
+export function claimRun(state: RunState, claim: Claim, now: Date): Draft | undefined {
+  switch (state.status) {
+    case "absent":
+    case "succeeded":
+    case "failed":
+    case "canceled":
+      return undefined;
+    case "queued":
+      if (isPastDeadline(state, now)) return deadlineExceeded(state);
+      return isDue(state, now) ? claimed(state, claim) : undefined;
+    case "running":
+      if (!state.lease || !hasLapsed(state.lease, claim, now)) return undefined;
+      if (isPastDeadline(state, now)) return deadlineExceeded(state);
+      return isLastAttempt(state) ? attemptsExhausted(state, leaseLostError) : claimed(state, claim);
+  }
+}
+
+const leaseLostError = create(RunErrorSchema, {
+  code: "LEASE_LOST",
+  message: "the worker stopped sending heartbeats",
+  retryable: true,
+});
+
+function isDue({ run }: LiveRun, now: Date): boolean {
+  return run.availableTime === undefined || timestampMs(run.availableTime) <= now.getTime();
+}
+
+/** The proof that a lease has lapsed: its own job came again, or the reconciler says so. Never before its granted time. */
+function hasLapsed(lease: Lease, claim: Claim, now: Date): boolean {
+  if (now.getTime() < lease.expireTimeMs) return false;
+  return (claim.redelivered && claim.jobId === lease.jobId) || claim.lapsedLeaseId === lease.leaseId;
+}
+
+function claimed(state: LiveRun, claim: Claim): Draft {
+  const value = create(RunClaimedSchema, {
+    attempt: state.run.attempt + 1,
+    leaseId: claim.leaseId,
+    workerId: claim.workerId,
+    jobId: claim.jobId,
+    leaseTtl: durationFromMs(claim.leaseTtlMs),
+    lost: leaseEnd(state),
+  });
+  return { payload: { case: "runClaimed", value }, zone: state.run.zone };
+}
+
+/** run.lease_expired, or run.failed when that was the last attempt; nothing when the run has moved on from the lease. */
+export function expireLease(state: RunState, leaseId: string): Draft | undefined {
+  if (state.status !== "running" || state.lease?.leaseId !== leaseId) return undefined;
+  if (isLastAttempt(state)) return attemptsExhausted(state, leaseLostError);
+  const value = create(RunLeaseExpiredSchema, { lease: leaseEnd(state) });
+  return { payload: { case: "runLeaseExpired", value }, zone: state.run.zone };
+}
+
+/** run.released; nothing when this lease was released before. LEASE_LOST. */
+export function releaseRun(state: RunState, lease: LeaseRef, reason: string, delayMs: number, now: Date): Draft | undefined {
+  if (wasEndedBy(state, lease, "run.released")) return undefined;
+  const live = requireLease(state, lease);
+  const value = create(RunReleasedSchema, {
+    lease: leaseEnd(live),
+    reason,
+    availableTime: timestampFromMs(now.getTime() + delayMs),
+  });
+  return { payload: { case: "runReleased", value }, zone: live.run.zone };
+}
+
+/** run.succeeded; nothing when this lease ended the run with the same output before. LEASE_LOST. */
+export function completeRun(state: RunState, lease: LeaseRef, output: Value | undefined): Draft | undefined {
+  if (wasEndedBy(state, lease, "run.succeeded") && equalBytes(valueDigest(state.run.output), valueDigest(output))) {
+    return undefined;
+  }
+  const live = requireLease(state, lease);
+  const value = create(RunSucceededSchema, { lease: leaseEnd(live), output });
+  return { payload: { case: "runSucceeded", value }, zone: live.run.zone };
+}
+
+/**
+ * run.attempt_failed when another attempt follows, else run.failed; nothing when this lease ended with a failure before.
+ * LEASE_LOST.
+ */
+export function failRun(state: RunState, lease: LeaseRef, error: RunError, now: Date): Draft | undefined {
+  if (wasEndedBy(state, lease, "run.attempt_failed") || wasEndedBy(state, lease, "run.failed")) return undefined;
+  const live = requireLease(state, lease);
+  const policy = live.run.retryPolicy;
+  if (!error.retryable || policy?.nonRetryableCodes.includes(error.code)) {
+    const value = create(RunFailedSchema, { lease: leaseEnd(live), error, endReason: RunEndReason.HANDLER_FAILED });
+    return { payload: { case: "runFailed", value }, zone: live.run.zone };
+  }
+  if (isLastAttempt(live)) return attemptsExhausted(live, error);
+  const value = create(RunAttemptFailedSchema, {
+    lease: leaseEnd(live),
+    error,
+    availableTime: timestampFromMs(now.getTime() + backoffMs(policy, live.run.failedAttempts + 1)),
+  });
+  return { payload: { case: "runAttemptFailed", value }, zone: live.run.zone };
+}
+
+/** The pause after the n-th failed attempt, in milliseconds. */
+export function backoffMs(policy: RetryPolicy | undefined, failures: number): number {
+  const initialMs = policy?.initialBackoff ? durationMs(policy.initialBackoff) : 0;
+  const capMs = policy?.maxBackoff ? durationMs(policy.maxBackoff) : initialMs;
+  return Math.min(initialMs * (policy?.backoffMultiplier ?? 1) ** (failures - 1), capMs);
+}
+
+function isLastAttempt({ run }: LiveRun): boolean {
+  return run.failedAttempts + 1 >= (run.retryPolicy?.maxAttempts ?? 1);
+}
+
+function attemptsExhausted(state: LiveRun, error: RunError): Draft {
+  const value = create(RunFailedSchema, { lease: leaseEnd(state), error, endReason: RunEndReason.ATTEMPTS_EXHAUSTED });
+  return { payload: { case: "runFailed", value }, zone: state.run.zone };
+}
+
+/** Which lease a command was given for. */
+export interface LeaseRef {
+  readonly runId: string;
+  readonly leaseId: string;
+}
+
+/** The run under this very lease. LEASE_LOST when it has moved on: nothing may be written for the old one. */
+export function requireLease(state: RunState, { runId, leaseId }: LeaseRef): LiveRun & { lease: Lease } {
+  if (state.status === "absent") throw runNotFound(runId);
+  if (state.status === "running" && state.lease?.leaseId === leaseId) return { ...state, lease: state.lease };
+  throw new SignalboxError(
+    "LEASE_LOST",
+    `this lease of run ${runId} is over (the run is ${state.status}, attempt ${state.run.attempt}); stop working on it`,
+    { status: state.status },
+  );
+}
+
+function wasEndedBy(state: RunState, { leaseId }: LeaseRef, type: string): state is LiveRun & { status: "queued" } {
+  return state.status !== "absent" && state.endedLease?.leaseId === leaseId && state.endedLease.by === type;
+}

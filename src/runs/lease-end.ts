@@ -1,0 +1,30 @@
+import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
+import type { LeaseEnd } from "../../gen/signalbox/v1/run_event_pb.ts";
+
+/** The lease that an event ended, with what it left behind; undefined when it ended none. Pure. */
+export function leaseEndOf({ payload }: Event): LeaseEnd | undefined {
+  switch (payload.case) {
+    case "runClaimed":
+      return payload.value.lost;
+    case "runReleased":
+    case "runAttemptFailed":
+    case "runLeaseExpired":
+    case "runSucceeded":
+    case "runFailed":
+    case "runCanceled":
+      return payload.value.lease;
+    case "runCreated":
+    case "stepStarted":
+    case "stepCompleted":
+    case "stepFailed":
+    case "toolCallStarted":
+    case "toolCallSucceeded":
+    case "toolCallFailed":
+    case "toolCallReconciled":
+    case "agentCreated":
+    case "agentUpdated":
+    case "agentArchived":
+    case undefined:
+      return undefined;
+  }
+}

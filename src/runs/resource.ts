@@ -1,0 +1,132 @@
+import { create } from "@bufbuild/protobuf";
+import { durationMs, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { type Usage, UsageSchema } from "../../gen/signalbox/v1/common_pb.ts";
+import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
+import { type Run, RunEndReason, RunSchema, RunStatus } from "../../gen/signalbox/v1/run_pb.ts";
+
+/** The run after an event of its stream; undefined until it is created. Pure. */
+export function evolveRun(run: Run | undefined, event: Event): Run | undefined {
+  const { payload } = event;
+  if (payload.case === "runCreated") return createdRun(event, payload.value);
+  if (run === undefined) return undefined;
+  const changed = applyPayload(run, event);
+  return { ...changed, position: event.position };
+}
+
+type RunCreated = Extract<Event["payload"], { case: "runCreated" }>["value"];
+
+function createdRun(event: Event, created: RunCreated): Run {
+  const maxMs = created.maxDuration && durationMs(created.maxDuration);
+  const createDate = event.createTime && timestampDate(event.createTime);
+  return create(RunSchema, {
+    runId: event.stream?.id ?? "",
+    workspaceId: event.workspaceId,
+    roomId: event.roomId,
+    agentId: created.agentId,
+    handler: created.handler,
+    queue: created.queue,
+    status: RunStatus.QUEUED,
+    input: created.input,
+    labels: created.labels,
+    zone: event.zone,
+    retryPolicy: created.retryPolicy,
+    createTime: event.createTime,
+    availableTime: event.createTime,
+    deadlineTime:
+      maxMs !== undefined && createDate ? timestampFromDate(new Date(createDate.getTime() + maxMs)) : undefined,
+    usage: create(UsageSchema),
+    threadId: created.threadId,
+    sessionId: created.sessionId,
+    parentRunId: created.parentRunId,
+    createBy: event.actor,
+    position: event.position,
+  });
+}
+
+function applyPayload(run: Run, event: Event): Run {
+  const { payload } = event;
+  switch (payload.case) {
+    case "runClaimed": {
+      const ttlMs = payload.value.leaseTtl ? durationMs(payload.value.leaseTtl) : 0;
+      const now = event.createTime && timestampDate(event.createTime);
+      return {
+        ...run,
+        status: RunStatus.RUNNING,
+        attempt: payload.value.attempt,
+        failedAttempts: run.failedAttempts + (payload.value.lost ? 1 : 0),
+        startTime: run.startTime ?? event.createTime,
+        availableTime: undefined,
+        workerId: payload.value.workerId,
+        leaseExpireTime: now && timestampFromDate(new Date(now.getTime() + ttlMs)),
+      };
+    }
+    case "runReleased":
+      return requeued(run, 0, payload.value.availableTime);
+    case "runAttemptFailed":
+      return { ...requeued(run, 1, payload.value.availableTime), error: payload.value.error };
+    case "runLeaseExpired":
+      return requeued(run, 1, event.createTime);
+    case "runSucceeded":
+      return {
+        ...ended(run, event, RunStatus.SUCCEEDED, RunEndReason.COMPLETED),
+        output: payload.value.output,
+        error: undefined,
+      };
+    case "runFailed":
+      return {
+        ...ended(run, event, RunStatus.FAILED, payload.value.endReason),
+        failedAttempts: run.failedAttempts + (payload.value.lease ? 1 : 0),
+        error: payload.value.error,
+      };
+    case "runCanceled":
+      return ended(run, event, RunStatus.CANCELED, RunEndReason.CANCELED);
+    case "stepCompleted":
+    case "stepFailed":
+    case "toolCallSucceeded":
+    case "toolCallFailed":
+      return { ...run, usage: addUsage(run.usage, payload.value.usage) };
+    case "toolCallStarted":
+      return { ...run, usage: addUsage(run.usage, create(UsageSchema, { toolCalls: 1n })) };
+    case "stepStarted":
+    case "toolCallReconciled":
+    case "runCreated":
+    case "agentCreated":
+    case "agentUpdated":
+    case "agentArchived":
+    case undefined:
+      return run;
+  }
+}
+
+function requeued(run: Run, failures: number, availableTime: Run["availableTime"]): Run {
+  return {
+    ...run,
+    status: RunStatus.QUEUED,
+    failedAttempts: run.failedAttempts + failures,
+    availableTime,
+    leaseExpireTime: undefined,
+    workerId: "",
+  };
+}
+
+function ended(run: Run, event: Event, status: RunStatus, endReason: RunEndReason): Run {
+  return {
+    ...run,
+    status,
+    endReason,
+    endTime: event.createTime,
+    availableTime: undefined,
+    leaseExpireTime: undefined,
+    workerId: "",
+  };
+}
+
+/** The sum of two usages; only the server counts tool calls. */
+export function addUsage(total: Usage | undefined, more: Usage | undefined): Usage {
+  return create(UsageSchema, {
+    inputTokens: (total?.inputTokens ?? 0n) + (more?.inputTokens ?? 0n),
+    outputTokens: (total?.outputTokens ?? 0n) + (more?.outputTokens ?? 0n),
+    costMicros: (total?.costMicros ?? 0n) + (more?.costMicros ?? 0n),
+    toolCalls: (total?.toolCalls ?? 0n) + (more?.toolCalls ?? 0n),
+  });
+}

@@ -1,0 +1,144 @@
+import { create } from "@bufbuild/protobuf";
+import { timestampMs, type Value, ValueSchema } from "@bufbuild/protobuf/wkt";
+import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
+import { type Run, RunStatus, type Step, type ToolCall } from "../../gen/signalbox/v1/run_pb.ts";
+import type { AggregateDefinition } from "../eventlog/aggregates.ts";
+import { messageDigest } from "../kernel/digest.ts";
+import { leaseEndOf } from "./lease-end.ts";
+import { evolveRun } from "./resource.ts";
+import { evolveStep, stepIdsOf } from "./step.ts";
+import { evolveToolCall, toolCallIdsOf } from "./tool-call.ts";
+
+/** The lease under which a run is worked on. */
+export interface Lease {
+  readonly leaseId: string;
+  /** The job message that was delivered for it. */
+  readonly jobId: string;
+  /** When it lapses if no heartbeat comes, as granted. Milliseconds since the epoch. */
+  readonly expireTimeMs: number;
+}
+
+/** A step without input and output, which can be large: `position` leads to them. */
+export interface StepHead {
+  readonly step: Step;
+  /** Position of its last start. */
+  readonly startPosition: bigint;
+  /** SHA-256 of the recorded output; undefined until it is completed. */
+  readonly outputDigest: Uint8Array | undefined;
+}
+
+/** A tool call without arguments and result, which can be large. */
+export interface ToolCallHead {
+  readonly toolCall: ToolCall;
+  /** Position of its last start. */
+  readonly startPosition: bigint;
+  /** SHA-256 of the recorded result; undefined until it succeeded. */
+  readonly resultDigest: Uint8Array | undefined;
+}
+
+/** A run that exists. */
+export interface LiveRun {
+  readonly run: Run;
+  /** SHA-256 of the creating request; empty when it had no request_id. */
+  readonly requestDigest: Uint8Array;
+  /** Set while the run is running. */
+  readonly lease: Lease | undefined;
+  /** The lease that ended last, and the type of the event that ended it; a repeated command names it. */
+  readonly endedLease: { readonly leaseId: string; readonly by: string } | undefined;
+  readonly steps: ReadonlyMap<string, StepHead>;
+  readonly toolCalls: ReadonlyMap<string, ToolCallHead>;
+}
+
+/** What decisions about a run rest on. */
+export type RunState =
+  | { readonly status: "absent" }
+  | (LiveRun & { readonly status: "queued" | "running" | "succeeded" | "failed" | "canceled" });
+
+/** Runs as aggregates. */
+export const runAggregate: AggregateDefinition<RunState> = {
+  type: "run",
+  initial: { status: "absent" },
+  evolve: evolveRunState,
+};
+
+/** The state after one more event. Pure. */
+export function evolveRunState(state: RunState, event: Event): RunState {
+  const { payload } = event;
+  const before = state.status === "absent" ? undefined : state;
+  const run = evolveRun(before?.run, event);
+  if (run === undefined) return state;
+  const end = leaseEndOf(event);
+  return {
+    status: statusOf(run),
+    run,
+    requestDigest: payload.case === "runCreated" ? payload.value.requestDigest : (before?.requestDigest ?? new Uint8Array()),
+    lease: leaseAfter(before?.lease, event, run),
+    endedLease: end ? { leaseId: end.leaseId, by: event.type } : before?.endedLease,
+    steps: evolveSteps(before?.steps ?? new Map(), event),
+    toolCalls: evolveToolCalls(before?.toolCalls ?? new Map(), event),
+  };
+}
+
+function statusOf(run: Run): Exclude<RunState["status"], "absent"> {
+  switch (run.status) {
+    case RunStatus.QUEUED:
+      return "queued";
+    case RunStatus.RUNNING:
+      return "running";
+    case RunStatus.SUCCEEDED:
+      return "succeeded";
+    case RunStatus.FAILED:
+      return "failed";
+    case RunStatus.CANCELED:
+      return "canceled";
+    default:
+      throw new Error(`run ${run.runId} has status ${run.status}, which this program does not know`);
+  }
+}
+
+function leaseAfter(lease: Lease | undefined, event: Event, run: Run): Lease | undefined {
+  if (event.payload.case === "runClaimed") {
+    const { leaseId, jobId } = event.payload.value;
+    return { leaseId, jobId, expireTimeMs: run.leaseExpireTime ? timestampMs(run.leaseExpireTime) : 0 };
+  }
+  return leaseEndOf(event) ? undefined : lease;
+}
+
+function evolveSteps(steps: ReadonlyMap<string, StepHead>, event: Event): ReadonlyMap<string, StepHead> {
+  const ids = stepIdsOf(event);
+  if (ids.length === 0) return steps;
+  const next = new Map(steps);
+  for (const id of ids) {
+    const before = next.get(id);
+    const step = evolveStep(before?.step, event);
+    if (step === undefined) continue;
+    next.set(id, {
+      step: { ...step, input: undefined, output: undefined },
+      startPosition: event.payload.case === "stepStarted" ? event.position : (before?.startPosition ?? 0n),
+      outputDigest: event.payload.case === "stepCompleted" ? valueDigest(event.payload.value.output) : undefined,
+    });
+  }
+  return next;
+}
+
+function evolveToolCalls(calls: ReadonlyMap<string, ToolCallHead>, event: Event): ReadonlyMap<string, ToolCallHead> {
+  const ids = toolCallIdsOf(event);
+  if (ids.length === 0) return calls;
+  const next = new Map(calls);
+  for (const id of ids) {
+    const before = next.get(id);
+    const toolCall = evolveToolCall(before?.toolCall, event);
+    if (toolCall === undefined) continue;
+    next.set(id, {
+      toolCall: { ...toolCall, arguments: undefined, result: undefined },
+      startPosition: event.payload.case === "toolCallStarted" ? event.position : (before?.startPosition ?? 0n),
+      resultDigest: event.payload.case === "toolCallSucceeded" ? valueDigest(event.payload.value.result) : undefined,
+    });
+  }
+  return next;
+}
+
+/** SHA-256 of a value; an unset one counts as the empty value. */
+export function valueDigest(value: Value | undefined): Uint8Array {
+  return messageDigest(ValueSchema, value ?? create(ValueSchema));
+}

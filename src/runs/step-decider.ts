@@ -1,0 +1,78 @@
+import { create } from "@bufbuild/protobuf";
+import type { Value } from "@bufbuild/protobuf/wkt";
+import type { Usage } from "../../gen/signalbox/v1/common_pb.ts";
+import { StepCompletedSchema, StepFailedSchema, StepStartedSchema } from "../../gen/signalbox/v1/run_event_pb.ts";
+import { type RunError, StepStatus, StepStatusSchema } from "../../gen/signalbox/v1/run_pb.ts";
+import type { Draft } from "../eventlog/aggregates.ts";
+import { equalBytes } from "../kernel/digest.ts";
+import { enumName } from "../kernel/enum-name.ts";
+import { SignalboxError } from "../kernel/errors.ts";
+import { type LeaseRef, requireLease } from "./lease-decider.ts";
+import { type LiveRun, type RunState, type StepHead, valueDigest } from "./state.ts";
+
+/** Steps of one run at most; tool calls likewise. */
+export const maxStepsPerRun = 10_000;
+
+/** A step about to start. */
+export interface NewStep {
+  readonly stepId: string;
+  readonly key: string;
+  readonly name: string;
+  readonly input: Value | undefined;
+}
+
+/** step.started; nothing when it runs or is completed already. LEASE_LOST, QUOTA_EXCEEDED. */
+export function startStep(state: RunState, lease: LeaseRef, step: NewStep): Draft | undefined {
+  const live = requireLease(state, lease);
+  const status = live.steps.get(step.stepId)?.step.status;
+  if (status === StepStatus.RUNNING || status === StepStatus.COMPLETED) return undefined;
+  if (status === undefined && live.steps.size >= maxStepsPerRun) {
+    throw new SignalboxError("QUOTA_EXCEEDED", `a run can have ${maxStepsPerRun} steps; start a child run instead`, {
+      limit: String(maxStepsPerRun),
+    });
+  }
+  const value = create(StepStartedSchema, { ...step, leaseId: lease.leaseId });
+  return { payload: { case: "stepStarted", value }, zone: live.run.zone };
+}
+
+/** step.completed; nothing when it is completed with the same output. LEASE_LOST, STEP_NOT_FOUND, INVALID_STATE. */
+export function completeStep(
+  state: RunState,
+  lease: LeaseRef,
+  { stepId, output, usage }: { stepId: string; output: Value | undefined; usage: Usage | undefined },
+): Draft | undefined {
+  const live = requireLease(state, lease);
+  const head = requireStep(live, stepId);
+  if (head.outputDigest !== undefined && equalBytes(head.outputDigest, valueDigest(output))) return undefined;
+  requireRunning(head);
+  const value = create(StepCompletedSchema, { leaseId: lease.leaseId, stepId, output, usage });
+  return { payload: { case: "stepCompleted", value }, zone: live.run.zone };
+}
+
+/** step.failed; nothing when it has failed already. LEASE_LOST, STEP_NOT_FOUND, INVALID_STATE. */
+export function failStep(
+  state: RunState,
+  lease: LeaseRef,
+  { stepId, error, usage }: { stepId: string; error: RunError | undefined; usage: Usage | undefined },
+): Draft | undefined {
+  const live = requireLease(state, lease);
+  const head = requireStep(live, stepId);
+  if (head.step.status === StepStatus.FAILED) return undefined;
+  requireRunning(head);
+  const value = create(StepFailedSchema, { leaseId: lease.leaseId, stepId, error, usage });
+  return { payload: { case: "stepFailed", value }, zone: live.run.zone };
+}
+
+function requireStep({ run, steps }: LiveRun, stepId: string): StepHead {
+  const head = steps.get(stepId);
+  if (head === undefined) {
+    throw new SignalboxError("STEP_NOT_FOUND", `run ${run.runId} has no step ${stepId}; start it first`);
+  }
+  return head;
+}
+
+function requireRunning({ step }: StepHead): void {
+  if (step.status === StepStatus.RUNNING) return;
+  const status = enumName(StepStatusSchema, step.status);
+  throw new SignalboxError("INVALID_STATE", `step ${step.stepId} is ${status}; only a running step can end`, { status });
+}

@@ -1,0 +1,45 @@
+import { create } from "@bufbuild/protobuf";
+import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
+import { type Step, StepSchema, StepStatus } from "../../gen/signalbox/v1/run_pb.ts";
+import { leaseEndOf } from "./lease-end.ts";
+import { addUsage } from "./resource.ts";
+
+/** The ids of the steps that an event changes. Pure. */
+export function stepIdsOf(event: Event): readonly string[] {
+  const { payload } = event;
+  if (payload.case === "stepStarted" || payload.case === "stepCompleted" || payload.case === "stepFailed") {
+    return [payload.value.stepId];
+  }
+  return leaseEndOf(event)?.abandonedStepIds ?? [];
+}
+
+/** The step after an event that changes it; undefined until it was started. Pure. */
+export function evolveStep(step: Step | undefined, event: Event): Step | undefined {
+  const { payload } = event;
+  if (payload.case === "stepStarted") {
+    const { stepId, key, name, input } = payload.value;
+    return create(StepSchema, {
+      stepId,
+      runId: event.stream?.id ?? "",
+      key,
+      name,
+      status: StepStatus.RUNNING,
+      attempt: (step?.attempt ?? 0) + 1,
+      input,
+      usage: step?.usage,
+      startTime: event.createTime,
+      position: event.position,
+    });
+  }
+  if (step === undefined) return undefined;
+  const ended = { ...step, endTime: event.createTime, position: event.position };
+  if (payload.case === "stepCompleted") {
+    const { output, usage } = payload.value;
+    return { ...ended, status: StepStatus.COMPLETED, output, usage: addUsage(step.usage, usage) };
+  }
+  if (payload.case === "stepFailed") {
+    const { error, usage } = payload.value;
+    return { ...ended, status: StepStatus.FAILED, error, usage: addUsage(step.usage, usage) };
+  }
+  return { ...ended, status: StepStatus.ABANDONED };
+}

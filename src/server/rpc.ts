@@ -1,0 +1,98 @@
+import { Code, ConnectError, type ConnectRouter, type ConnectRouterOptions, createConnectRouter } from "@connectrpc/connect";
+import type { UniversalHandler, UniversalServerRequest, UniversalServerResponse } from "@connectrpc/connect/protocol";
+import {
+  compressionBrotli,
+  compressionGzip,
+  universalRequestFromNodeRequest,
+  universalResponseToNodeResponse,
+} from "@connectrpc/connect-node";
+import type { Logger } from "pino";
+import { SignalboxError } from "../kernel/errors.ts";
+import { sendError } from "./json-answer.ts";
+import type { EdgeRequest, EdgeResponse } from "./listener.ts";
+import { createUnknownMethod } from "./unknown-method.ts";
+
+/** Answers a request if it is a call; false when it is something else. */
+export type RpcHandler = (request: EdgeRequest, response: EdgeResponse) => boolean;
+
+/**
+ * Serves the routes over gRPC, gRPC-Web and Connect. In place of connectNodeAdapter, because that one leaves a malformed
+ * Host to end the process, a failed handler to hang, and 404, 405, 415 and 505 without a word about what to do.
+ */
+export function createRpcHandler(
+  routes: (router: ConnectRouter) => void,
+  options: ConnectRouterOptions,
+  log: Logger,
+): RpcHandler {
+  const compression = { acceptCompression: [compressionGzip, compressionBrotli] };
+  const router = createConnectRouter({ ...compression, ...options });
+  routes(router);
+  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  const unknownMethod = createUnknownMethod();
+
+  return (request, response) => {
+    const path = pathOf(request);
+    const handler = handlers.get(path) ?? unknownMethod(request, path);
+    if (handler === undefined) return false;
+    const call = parse(request, response);
+    if (call !== undefined) {
+      serve(handler, call, response).catch((error: unknown) => giveUp(error, path, response, log));
+    }
+    return true;
+  };
+}
+
+/** The path of a request, without its query. */
+export function pathOf({ url = "/" }: EdgeRequest): string {
+  const query = url.indexOf("?");
+  return query === -1 ? url : url.slice(0, query);
+}
+
+function parse(request: EdgeRequest, response: EdgeResponse): UniversalServerRequest | undefined {
+  try {
+    return universalRequestFromNodeRequest(request, response, undefined, undefined);
+  } catch {
+    sendError(response, new SignalboxError("INVALID_REQUEST", "the Host (HTTP/1.1) or :authority (HTTP/2) is no host"));
+    return undefined;
+  }
+}
+
+async function serve(handler: UniversalHandler, request: UniversalServerRequest, response: EdgeResponse): Promise<void> {
+  const answer = await handler(request);
+  const refusal = refusalOf(answer, handler, request);
+  if (refusal === undefined) return universalResponseToNodeResponse(answer, response);
+  if (answer.status === 505) response.setHeader("connection", "close");
+  sendError(response, refusal, answer.status);
+}
+
+/** What a bare HTTP status of Connect means. */
+function refusalOf(
+  { status, body }: UniversalServerResponse,
+  handler: UniversalHandler,
+  request: UniversalServerRequest,
+): SignalboxError | undefined {
+  if (body !== undefined) return undefined;
+  switch (status) {
+    case 405: {
+      const allowed = handler.allowedMethods.filter((method) => method !== "*").join(" or ");
+      return new SignalboxError("INVALID_REQUEST", `${handler.requestPath} is called with ${allowed}, not ${request.method}`);
+    }
+    case 415: {
+      const type = request.header.get("content-type") ?? "";
+      const hint = handler.method.methodKind === "unary" ? "application/json" : "application/connect+json";
+      const message = `content-type ${JSON.stringify(type)} is not one of this method's: use ${hint}, or a gRPC client`;
+      return new SignalboxError("INVALID_REQUEST", message);
+    }
+    case 505:
+      return new SignalboxError("NOT_IMPLEMENTED", `${handler.requestPath} streams both ways, which takes HTTP/2`);
+    default:
+      return undefined;
+  }
+}
+
+function giveUp(error: unknown, path: string, response: EdgeResponse, log: Logger): void {
+  // Connect's word for a caller who hung up.
+  if (ConnectError.from(error).code !== Code.Aborted) log.warn({ err: error, path }, "answer could not be delivered");
+  if (response.headersSent) response.destroy();
+  else sendError(response, new SignalboxError("STORE_UNAVAILABLE", "x"));
+}

@@ -1,0 +1,48 @@
+import { create, type DescMessage, type DescService, type Message } from "@bufbuild/protobuf";
+import { createValidator, type Validator, type Violation, violationsToProto } from "@bufbuild/protovalidate";
+import type { ConnectError, Interceptor } from "@connectrpc/connect";
+import { SignalboxError, toConnectError } from "../kernel/errors.ts";
+
+// One bad item repeated a million times must not become an answer a hundred times the request's size.
+const maxViolations = 20;
+
+/**
+ * Refuses requests that break a rule of the contract: INVALID_REQUEST, a message that names the fields, and
+ * `buf.validate.Violations` (the first 20). The rules of every request of `services` are compiled at once.
+ */
+export function createValidation(services: readonly DescService[]): Interceptor {
+  const validator = createValidator();
+  const inputs = new Set(services.flatMap((service) => service.methods.map((method) => method.input)));
+  for (const input of inputs) validator.validate(input, create(input));
+  return (next) => (request) => {
+    const { input } = request.method;
+    if (request.stream) return next({ ...request, message: checked(validator, input, request.message) });
+    check(validator, input, request.message);
+    return next(request);
+  };
+}
+
+async function* checked(validator: Validator, schema: DescMessage, messages: AsyncIterable<Message>) {
+  for await (const message of messages) {
+    check(validator, schema, message);
+    yield message;
+  }
+}
+
+function check(validator: Validator, schema: DescMessage, message: Message): void {
+  const result = validator.validate(schema, message);
+  // A rule that can not be evaluated is our mistake, not the caller's.
+  if (result.kind === "error") throw result.error;
+  if (result.kind === "invalid") throw invalidRequest(result.violations);
+}
+
+function invalidRequest(violations: Violation[]): ConnectError {
+  const shown = violations.slice(0, maxViolations);
+  const more = violations.length - shown.length;
+  const text = shown.map(String).join("; ") + (more > 0 ? `; and ${more} more` : "");
+  const error = toConnectError(new SignalboxError("INVALID_REQUEST", `invalid request: ${text}`));
+  const [value, desc] = violationsToProto(shown);
+  error.details.push({ desc, value });
+  return error;
+}
+
