@@ -134,7 +134,8 @@ export function createAggregates<State>(
       confirmed = true;
     }
     for (let attempt = 0; attempt < decideAttempts; ) {
-      const decision = tryDecide(() => command.decide(loaded.state, clock.now()));
+      const now = clock.now();
+      const decision = tryDecide(() => command.decide(loaded.state, now));
       if (!("draft" in decision)) {
         if (!confirmed) {
           loaded = await refresh(key, loaded);
@@ -144,7 +145,7 @@ export function createAggregates<State>(
         if ("error" in decision) throw decision.error;
         return { ...loaded, recorded: undefined };
       }
-      const record = await log.append(publication(key, loaded, command, decision.draft));
+      const record = await log.append(publication(key, loaded, command, decision.draft, now));
       if (record !== undefined) {
         const next = apply(loaded, record);
         cache.set(cacheKey(key), next);
@@ -157,7 +158,7 @@ export function createAggregates<State>(
     throw new SignalboxError("CONTENTION", `too many writers on ${key.id}; nothing was written, repeat with backoff`);
   }
 
-  function publication(key: StreamKey, loaded: Loaded<State>, command: Command<State>, draft: Draft) {
+  function publication(key: StreamKey, loaded: Loaded<State>, command: Command<State>, draft: Draft, now: Date) {
     const subject = loaded.subject ?? log.subjects.of(key, command.creation?.roomId ?? "");
     const event = create(EventSchema, {
       eventId: ids.uuid(),
@@ -171,7 +172,7 @@ export function createAggregates<State>(
       correlationId: command.call.correlationId,
       causationId: command.causationId ?? "",
       traceparent: command.call.traceparent,
-      createTime: timestampFromDate(clock.now()),
+      createTime: timestampFromDate(now),
       payload: draft.payload,
     });
     const body = encodeBody(event);

@@ -1,3 +1,4 @@
+import { equalBytes } from "../kernel/digest.ts";
 import { SignalboxError } from "../kernel/errors.ts";
 import { sleep } from "../kernel/wait.ts";
 import type { LogBounds, LogStore, Publication } from "./log-store.ts";
@@ -57,7 +58,7 @@ async function append(store: LogStore, publication: Publication): Promise<EventR
       return new EventRecord({ ...publication, position: outcome.position });
     }
     if (outcome.status === "unknown") cause = outcome.cause;
-    const following = await findAfter(store, publication);
+    const following = await findFollowing(store, publication);
     if (following === "other") return undefined;
     if (following !== undefined) return new EventRecord(following);
     // Nothing there: a message of somebody else may still be on its way between replicas.
@@ -71,19 +72,17 @@ async function append(store: LogStore, publication: Publication): Promise<EventR
   );
 }
 
-/** Our own message among those after the expected position, "other" when only other messages are there. */
-async function findAfter(
+/**
+ * What follows on the expected position: our own message, "other" for somebody else's, undefined for nothing. The
+ * expectation lets ours in at this one place only, so there is no need to look further.
+ */
+async function findFollowing(
   store: LogStore,
   { filter, expectPosition, hash }: Publication,
 ): Promise<StoredMessage | "other" | undefined> {
-  let after = expectPosition;
-  for (;;) {
-    const stored = await store.next(filter, after);
-    if (stored === undefined) return after === expectPosition ? undefined : "other";
-    // The hash covers the event id and everything else that was written.
-    if (Buffer.compare(stored.hash, hash) === 0) return stored;
-    after = stored.position;
-  }
+  const stored = await store.next(filter, expectPosition);
+  // The hash covers the event id and everything else that was written.
+  return stored === undefined || equalBytes(stored.hash, hash) ? stored : "other";
 }
 
 /**

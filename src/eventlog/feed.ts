@@ -15,7 +15,7 @@ const chunkRecords = 256;
 export interface Subscription extends Disposable {
   /**
    * The next records of the view, in order, none missing and none twice. Empty when `ms` passed or the signal aborted
-   * without any. One call at a time.
+   * without any. One call at a time. STORE_UNAVAILABLE when the log can not be read; the next call tries again.
    */
   next(ms: number, signal?: AbortSignal): Promise<EventRecord[]>;
   /** Every record of the view up to here was handed out: resuming after it is exact. */
@@ -121,7 +121,28 @@ function createSubscription({ filter, after, log, recent, attach }: Subscription
     behind = false;
     catchUpTo = recent.head;
     if (catchUpTo <= cursor) return;
-    catchUp = recent.read(filter, cursor, catchUpTo) ?? log.read(filter, cursor, catchUpTo);
+    catchUp = replay(cursor, catchUpTo);
+  }
+
+  /** What is on record: out of memory as far as that reaches back, piece by piece, else out of the log. */
+  async function* replay(from: bigint, upTo: bigint): AsyncGenerator<EventRecord> {
+    for (let done = from; done < upTo; ) {
+      const kept = recent.following(done, chunkRecords);
+      if (kept === undefined) return yield* log.read(filter, done, upTo);
+      for (const record of kept) {
+        if (record.position > upTo) return;
+        if (subjectMatches(filter, record.subject)) yield record;
+        done = record.position;
+      }
+    }
+  }
+
+  /** After a read that failed: what it had found was not handed out, so the log is read again from the cursor. */
+  function fallBack(): void {
+    catchUp = undefined;
+    behind = true;
+    queue = [];
+    queued = 0;
   }
 
   async function nextCaughtUp(source: AsyncGenerator<EventRecord>): Promise<EventRecord[]> {
@@ -136,8 +157,8 @@ function createSubscription({ filter, after, log, recent, attach }: Subscription
       }
       chunk.push(value);
       bytes += value.body.length;
-      cursor = value.position;
     }
+    cursor = chunk.at(-1)?.position ?? cursor;
     return chunk;
   }
 
@@ -158,7 +179,10 @@ function createSubscription({ filter, after, log, recent, attach }: Subscription
       while (!signal?.aborted) {
         if (catchUp === undefined && behind) startCatchUp();
         if (catchUp !== undefined) {
-          const chunk = await nextCaughtUp(catchUp);
+          const chunk = await nextCaughtUp(catchUp).catch((error: unknown) => {
+            fallBack();
+            throw error;
+          });
           if (chunk.length > 0) return chunk;
         } else if (queue.length > 0) {
           return takeQueue();

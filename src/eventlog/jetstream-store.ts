@@ -126,7 +126,10 @@ async function* tail(options: JetStreamStoreOptions, after: bigint, signal: Abor
   while (!signal.aborted) {
     try {
       for await (const stored of consume(options, cursor, signal)) {
-        if (stored.position !== cursor + 1n) break;
+        if (stored.position !== cursor + 1n) {
+          options.log.warn({ cursor: String(cursor), found: String(stored.position) }, "log tail has a gap");
+          break;
+        }
         yield stored;
         cursor = stored.position;
       }

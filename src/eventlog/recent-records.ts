@@ -1,5 +1,4 @@
 import type { EventRecord } from "./record.ts";
-import { subjectMatches } from "./subjects.ts";
 
 /** How much of the log's end is kept in memory for those who are only a little behind. */
 const keepRecords = 2_000;
@@ -11,8 +10,8 @@ export interface RecentRecords {
   readonly head: bigint;
   /** Takes the record that follows on `head`. */
   add(record: EventRecord): void;
-  /** The records of a filter with `after < position <= upTo`; undefined when they do not reach back that far. */
-  read(filter: string, after: bigint, upTo: bigint): AsyncGenerator<EventRecord> | undefined;
+  /** Up to `limit` records right after a position; undefined when they do not reach back that far. */
+  following(after: bigint, limit: number): readonly EventRecord[] | undefined;
 }
 
 /** Nothing yet, behind `head`. */
@@ -34,10 +33,6 @@ export function createRecentRecords(head: bigint): RecentRecords {
     bytes = kept;
   }
 
-  async function* select(from: readonly EventRecord[], filter: string): AsyncGenerator<EventRecord> {
-    for (const record of from) if (subjectMatches(filter, record.subject)) yield record;
-  }
-
   return {
     get head() {
       return newest;
@@ -48,11 +43,11 @@ export function createRecentRecords(head: bigint): RecentRecords {
       newest = record.position;
       trim();
     },
-    read(filter, after, upTo) {
+    following(after, limit) {
       const first = records[0]?.position;
       if (first === undefined || after + 1n < first) return undefined;
       const start = Number(after + 1n - first);
-      return select(records.slice(start, start + Number(upTo - after)), filter);
+      return records.slice(start, start + limit);
     },
   };
 }

@@ -2,6 +2,8 @@
 export interface StateCache<T> {
   get(key: string): T | undefined;
   set(key: string, value: T): void;
+  /** Forgets everything. */
+  clear(): void;
 }
 
 /** Every entry costs this much beside its own size, in bytes. */
@@ -40,6 +42,10 @@ export function createStateCache<T extends { readonly sizeBytes: number }>(maxBy
         if (totalBytes <= maxBytes) return;
         remove(oldest);
       }
+    },
+    clear() {
+      entries.clear();
+      totalBytes = 0;
     },
   };
 }

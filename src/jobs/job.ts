@@ -15,8 +15,6 @@ export interface Job extends JobRoute {
   readonly runId: string;
   /** Tells this message from an earlier one for the same run. */
   readonly jobId: string;
-  /** The lease that the reconciler found lapsed; empty for none. */
-  readonly lapsedLeaseId: string;
 }
 
 const jobSchema = z.object({
@@ -25,7 +23,6 @@ const jobSchema = z.object({
   handler: z.string(),
   runId: z.string(),
   jobId: z.string(),
-  lapsedLeaseId: z.string(),
 });
 
 /** The job's message body. */

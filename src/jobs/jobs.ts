@@ -15,6 +15,8 @@ const maxConsumers = 100_000;
 export interface Jobs extends AsyncDisposable {
   /** Makes a job unless there is one for the run already; true when it did. */
   publish(job: Job): Promise<boolean>;
+  /** How many jobs there are, waiting or leased. */
+  count(): Promise<number>;
   /** The run ids that have a job, waiting or leased. */
   runIds(): Promise<Set<string>>;
   /** The next job for any of the routes; undefined when `maxWaitMs` passed or the signal aborted. */
@@ -85,6 +87,7 @@ export async function openJobs(options: JobsOptions): Promise<Jobs> {
         throw error;
       }
     },
+    count: async () => (await nats.jsm.streams.info(stream)).state.messages,
     async runIds() {
       const { state } = await nats.jsm.streams.info(stream, { subjects_filter: `${prefix}.job.>` });
       return new Set(Object.keys(state.subjects ?? {}).map((subject) => subject.split(".").at(-1) ?? ""));

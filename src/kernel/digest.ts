@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { type DescMessage, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import { type DescMessage, type JsonValue, type MessageShape, toBinary, toJson } from "@bufbuild/protobuf";
 
 /** SHA-256 of the concatenated chunks: 32 bytes. */
 export function sha256(...chunks: Uint8Array[]): Uint8Array {
@@ -8,12 +8,21 @@ export function sha256(...chunks: Uint8Array[]): Uint8Array {
   return hash.digest();
 }
 
-/**
- * SHA-256 of a message's binary form. Map entries are hashed in the order in which the sender wrote them, so callers
- * sort maps first where order must not matter.
- */
+/** SHA-256 of a message's binary form. Map entries count in the order in which the sender wrote them. */
 export function messageDigest<Desc extends DescMessage>(schema: Desc, message: MessageShape<Desc>): Uint8Array {
   return sha256(toBinary(schema, message));
+}
+
+/** SHA-256 of what a request says: two requests that differ only in the order of map entries or JSON keys have the same. */
+export function requestDigest<Desc extends DescMessage>(schema: Desc, message: MessageShape<Desc>): Uint8Array {
+  return sha256(Buffer.from(JSON.stringify(sortKeys(toJson(schema, message)))));
+}
+
+function sortKeys(value: JsonValue): JsonValue {
+  if (Array.isArray(value)) return value.map(sortKeys);
+  if (value === null || typeof value !== "object") return value;
+  const entries = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(entries.map(([key, child]) => [key, sortKeys(child)]));
 }
 
 /** True when both are the same bytes. */

@@ -23,11 +23,11 @@ export async function migrate(postgres: Postgres, schema: string = liveSchema): 
   const migrations = await readMigrations();
   return await postgres.withClient(async (client) => {
     await client.query("select pg_advisory_lock($1)", [migrationLock]);
-    try {
-      return await migrateSchema(client, schema, migrations);
-    } finally {
-      await client.query("select pg_advisory_unlock($1)", [migrationLock]);
-    }
+    const applied = await migrateSchema(client, schema, migrations);
+    // The connection goes back to the pool as it came. When something throws, it is closed, and the lock with it.
+    await client.query("reset search_path");
+    await client.query("select pg_advisory_unlock($1)", [migrationLock]);
+    return applied;
   });
 }
 

@@ -35,7 +35,8 @@ export function openPostgres({ url, log, schema = liveSchema, maxConnections = 1
     connectionTimeoutMillis: 3_000,
     query_timeout: 30_000,
     keepAlive: true,
-    options: `-c search_path=${schema}`,
+    // Filters that are not set fold away only when the plan is made for the values at hand.
+    options: `-c search_path=${schema} -c plan_cache_mode=force_custom_plan`,
     types: { getTypeParser: typeParser },
   });
   // Idle connections break when the server goes away; the next query opens a new one.

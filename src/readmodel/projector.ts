@@ -1,11 +1,12 @@
 import type pg from "pg";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { EventRecord } from "../eventlog/record.ts";
+import { createStateCache, type StateCache } from "../eventlog/state-cache.ts";
 import { transaction } from "./postgres.ts";
 import type { AnyProjection, Row } from "./projection.ts";
 
-/** Rows kept in memory between batches, per projection. */
-const cachedRows = 10_000;
+/** Rows kept in memory between batches, per projection, in bytes of the events that made them. */
+const cacheBytes = 16 * 1024 * 1024;
 
 /** Writes batches of the log into the tables, each with its checkpoint in one transaction. */
 export interface Projector {
@@ -16,11 +17,21 @@ export interface Projector {
    * or before the checkpoint are skipped, so redelivery changes nothing.
    */
   apply(records: readonly EventRecord[]): Promise<void>;
+  /** The same as a part of the caller's transaction: after an error that must be rolled back, and this one thrown away. */
+  applyWithin(records: readonly EventRecord[]): Promise<void>;
+}
+
+/** A row between batches. */
+interface CachedRow {
+  readonly row: Row<unknown>;
+  readonly sizeBytes: number;
 }
 
 /** A projector on one connection, whose search_path says which schema it fills. */
 export function createProjector(client: pg.ClientBase, projections: readonly AnyProjection[]): Projector {
-  const caches = new Map(projections.map((projection) => [projection.table, new Map<string, Row<unknown>>()]));
+  const tables = projections.map((projection) => ({ projection, cache: createStateCache<CachedRow>(cacheBytes) }));
+  // Where the caches stand; undefined when they stand nowhere.
+  let cachedTo: bigint | undefined;
 
   async function checkpoint(): Promise<bigint> {
     // The row lock comes first in every transaction: whoever swaps the tables waits here and nobody deadlocks.
@@ -31,89 +42,105 @@ export function createProjector(client: pg.ClientBase, projections: readonly Any
     return rows[0]?.position ?? 0n;
   }
 
-  async function applyBatch(records: readonly EventRecord[]): Promise<void> {
+  async function applyWithin(records: readonly EventRecord[]): Promise<void> {
     const done = await checkpoint();
     const fresh = records.filter(({ position }) => position > done);
-    const last = fresh.at(-1);
-    if (last === undefined) return;
-    await insertEvents(client, fresh);
-    for (const projection of projections) {
-      await applyProjection(client, projection, fresh, caches.get(projection.table) ?? new Map());
+    const [first, last] = [fresh.at(0), fresh.at(-1)];
+    if (first === undefined || last === undefined) return;
+    if (first.position !== done + 1n) {
+      throw new Error(`the read models are at position ${done}, but the next event to project is ${first.position}`);
     }
+    // Somebody else moved the tables on: a rebuild took their place, or another projector had the lead.
+    if (cachedTo !== done) for (const { cache } of tables) cache.clear();
+    cachedTo = undefined;
+    await insertEvents(client, fresh);
+    for (const { projection, cache } of tables) await applyProjection(client, projection, fresh, cache);
     await client.query({
       name: "checkpoint_write",
       text: "update checkpoints set position = $1 where name = 'projector'",
       values: [last.position],
     });
+    cachedTo = last.position;
   }
 
   return {
     checkpoint,
+    applyWithin,
     async apply(records) {
       try {
-        await transaction(client, () => applyBatch(records));
+        await transaction(client, () => applyWithin(records));
       } catch (error) {
-        // What the caches hold may not have been committed.
-        for (const cache of caches.values()) cache.clear();
+        // What the caches hold was not committed, or nobody knows.
+        cachedTo = undefined;
         throw error;
       }
     },
   };
 }
 
+/** One row that one event changes. */
+interface Touch {
+  readonly record: EventRecord;
+  readonly id: string;
+  readonly key: string;
+}
+
 async function applyProjection(
   client: pg.ClientBase,
   projection: AnyProjection,
   records: readonly EventRecord[],
-  cache: Map<string, Row<unknown>>,
+  cache: StateCache<CachedRow>,
 ): Promise<void> {
-  const touched = records.flatMap(({ event }) =>
-    projection.idsOf(event).map((id) => ({ event, id, key: `${event.workspaceId}/${id}` })),
+  const touches = records.flatMap((record): Touch[] =>
+    projection.idsOf(record.event).map((id) => ({ record, id, key: `${record.event.workspaceId}/${id}` })),
   );
-  if (touched.length === 0) return;
-  await loadMissing(client, projection, touched, cache);
-  const changed = new Map<string, Row<unknown>>();
-  for (const { event, id, key } of touched) {
-    const before = changed.get(key) ?? cache.get(key);
-    const resource = projection.evolve(before?.resource, event, id);
+  if (touches.length === 0) return;
+  const rows = await loadRows(client, projection, touches, cache);
+  const changed = new Map<string, CachedRow>();
+  for (const { record, id, key } of touches) {
+    const before = rows.get(key);
+    const resource = projection.evolve(before?.row.resource, record.event, id);
     if (resource === undefined) continue;
-    changed.set(key, {
-      workspaceId: event.workspaceId,
-      id,
-      resource,
-      createPosition: before?.createPosition ?? event.position,
-      lastPosition: event.position,
-    });
+    const after: CachedRow = {
+      row: {
+        workspaceId: record.event.workspaceId,
+        id,
+        resource,
+        createPosition: before?.row.createPosition ?? record.position,
+        lastPosition: record.position,
+      },
+      sizeBytes: (before?.sizeBytes ?? 0) + record.body.length,
+    };
+    rows.set(key, after);
+    changed.set(key, after);
   }
   if (changed.size === 0) return;
   await client.query({
     name: `${projection.table}_upsert`,
     text: projection.upsertText,
-    values: projection.values([...changed.values()]),
+    values: projection.values([...changed.values()].map(({ row }) => row)),
   });
-  for (const [key, row] of changed) {
-    cache.delete(key);
-    cache.set(key, row);
-  }
-  for (const key of cache.keys()) {
-    if (cache.size <= cachedRows) break;
-    cache.delete(key);
-  }
+  for (const [key, row] of changed) cache.set(key, row);
 }
 
-async function loadMissing(
+/** The rows to change as they are now, by key; those that are not there yet are left out. */
+async function loadRows(
   client: pg.ClientBase,
   projection: AnyProjection,
-  touched: readonly { event: { workspaceId: string; streamSequence: bigint }; id: string; key: string }[],
-  cache: Map<string, Row<unknown>>,
-): Promise<void> {
-  // The first event of a stream has nothing before it: no need to ask for what was never written.
-  const created = new Set(touched.filter(({ event }) => event.streamSequence === 1n).map(({ key }) => key));
-  const missing = new Map(
-    touched.filter(({ key }) => !cache.has(key) && !created.has(key)).map((item) => [item.key, item]),
-  );
-  if (missing.size === 0) return;
-  const wanted = [...missing.values()];
+  touches: readonly Touch[],
+  cache: StateCache<CachedRow>,
+): Promise<Map<string, CachedRow>> {
+  const found = new Map<string, CachedRow>();
+  const wanted: Touch[] = [];
+  // Of several touches of one row, the first says whether it can be there already.
+  for (const touch of new Map(touches.toReversed().map((item) => [item.key, item])).values()) {
+    const { record, id, key } = touch;
+    const cached = cache.get(key);
+    if (cached !== undefined) found.set(key, cached);
+    // The first event of a stream finds no row of the same name: no need to ask for what was never written.
+    else if (record.event.streamSequence !== 1n || record.event.stream?.id !== id) wanted.push(touch);
+  }
+  if (wanted.length === 0) return found;
   const { rows } = await client.query<{
     workspace_id: string;
     id: string;
@@ -123,17 +150,19 @@ async function loadMissing(
   }>({
     name: `${projection.table}_load`,
     text: projection.loadText,
-    values: [wanted.map(({ event }) => event.workspaceId), wanted.map(({ id }) => id)],
+    values: [wanted.map(({ record }) => record.event.workspaceId), wanted.map(({ id }) => id)],
   });
-  for (const row of rows) {
-    cache.set(`${row.workspace_id}/${row.id}`, {
-      workspaceId: row.workspace_id,
-      id: row.id,
-      resource: projection.decode(row.resource),
-      createPosition: row.create_position,
-      lastPosition: row.last_position,
-    });
+  for (const loaded of rows) {
+    const row = {
+      workspaceId: loaded.workspace_id,
+      id: loaded.id,
+      resource: projection.decode(loaded.resource),
+      createPosition: loaded.create_position,
+      lastPosition: loaded.last_position,
+    };
+    found.set(`${row.workspaceId}/${row.id}`, { row, sizeBytes: loaded.resource.length });
   }
+  return found;
 }
 
 const eventColumns: readonly (readonly [name: string, type: string, value: (record: EventRecord) => unknown])[] = [

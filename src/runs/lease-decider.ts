@@ -20,8 +20,6 @@ export interface Claim {
   readonly jobId: string;
   /** True when the broker had delivered the same job before and got no sign of life since. */
   readonly redelivered: boolean;
-  /** The lease that the reconciler found lapsed when it made the job; empty for none. */
-  readonly lapsedLeaseId: string;
   readonly leaseId: string;
   readonly leaseTtlMs: number;
   readonly workerId: string;
@@ -58,10 +56,9 @@ function isDue({ run }: LiveRun, now: Date): boolean {
   return run.availableTime === undefined || timestampMs(run.availableTime) <= now.getTime();
 }
 
-/** The proof that a lease has lapsed: its own job came again, or the reconciler says so. Never before its granted time. */
+/** The sign that a lease has lapsed: its own job came again, and not before the time that was granted. */
 function hasLapsed(lease: Lease, claim: Claim, now: Date): boolean {
-  if (now.getTime() < lease.expireTimeMs) return false;
-  return (claim.redelivered && claim.jobId === lease.jobId) || claim.lapsedLeaseId === lease.leaseId;
+  return claim.redelivered && claim.jobId === lease.jobId && now.getTime() >= lease.expireTimeMs;
 }
 
 function claimed(state: LiveRun, claim: Claim): Draft {
@@ -127,11 +124,11 @@ export function failRun(state: RunState, lease: LeaseRef, error: RunError, now: 
   return { payload: { case: "runAttemptFailed", value }, zone: live.run.zone };
 }
 
-/** The pause after the n-th failed attempt, in milliseconds. */
+/** The pause after the n-th failed attempt, in whole milliseconds. */
 export function backoffMs(policy: RetryPolicy | undefined, failures: number): number {
   const initialMs = policy?.initialBackoff ? durationMs(policy.initialBackoff) : 0;
   const capMs = policy?.maxBackoff ? durationMs(policy.maxBackoff) : initialMs;
-  return Math.min(initialMs * (policy?.backoffMultiplier ?? 1) ** (failures - 1), capMs);
+  return Math.round(Math.min(initialMs * (policy?.backoffMultiplier ?? 1) ** (failures - 1), capMs));
 }
 
 function isLastAttempt({ run }: LiveRun): boolean {

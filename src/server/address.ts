@@ -46,3 +46,34 @@ function isLoopback(address: string): boolean {
 export function isLoopbackAuthority(authority: string): boolean {
   return loopbackAuthority.test(authority);
 }
+
+/** The error of listening on an address, with the way out where one is known; else the error as it is. */
+export function listenError(error: unknown, address: string, port: number): unknown {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  const place = `port ${port} on ${address}`;
+  switch (code) {
+    case "EADDRINUSE":
+      return new SignalboxError(
+        "INVALID_STATE",
+        `${place} is taken: stop what uses it, or set SIGNALBOX_PORT (0 for any)`,
+        {},
+        error,
+      );
+    case "EACCES":
+      return new SignalboxError(
+        "PERMISSION_DENIED",
+        `${place} may not be opened by this user: set SIGNALBOX_PORT above 1023`,
+        {},
+        error,
+      );
+    case "EADDRNOTAVAIL":
+      return new SignalboxError(
+        "INVALID_REQUEST",
+        `${address} is not an address of this machine: set SIGNALBOX_HOST`,
+        {},
+        error,
+      );
+    default:
+      return error;
+  }
+}

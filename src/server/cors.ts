@@ -1,7 +1,7 @@
 import { cors } from "@connectrpc/connect";
 import { SignalboxError } from "../kernel/errors.ts";
 import { sendError } from "./json-answer.ts";
-import type { EdgeRequest, EdgeResponse } from "./listener.ts";
+import type { EdgeRequest, EdgeResponse } from "./request.ts";
 
 const methods = cors.allowedMethods.join(", ");
 const allowedHeaders = [

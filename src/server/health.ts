@@ -7,6 +7,7 @@ import {
   Health,
 } from "../../gen/health/v1/health_pb.ts";
 import { sleep } from "../kernel/wait.ts";
+import { drainingError } from "./draining.ts";
 import type { CheckReadiness } from "./readiness.ts";
 
 /** What the health service is made of. */
@@ -44,7 +45,8 @@ export function healthRoutes({ services, readiness, draining }: HealthOptions): 
       const now = names.has(service) ? await status() : ServingStatus.SERVICE_UNKNOWN;
       if (now !== sent) yield { status: now };
       sent = now;
-      if (ended.aborted) return draining.throwIfAborted();
+      if (draining.aborted) throw drainingError();
+      if (signal.aborted) return;
       await sleep(watchIntervalMs, ended);
     }
   }

@@ -1,7 +1,6 @@
-import { errorToJson, codeToHttpStatus } from "@connectrpc/connect/protocol-connect";
-import type { SignalboxError } from "../kernel/errors.ts";
+import { codeToHttpStatus, errorToJson } from "@connectrpc/connect/protocol-connect";
 import { toConnectError } from "../kernel/errors.ts";
-import type { EdgeResponse } from "./listener.ts";
+import type { EdgeResponse } from "./request.ts";
 
 /** Answers with `value` as JSON. */
 export function sendJson(response: EdgeResponse, status: number, value: unknown): void {
@@ -9,7 +8,7 @@ export function sendJson(response: EdgeResponse, status: number, value: unknown)
 }
 
 /** Answers with an error as Connect writes it: code, message and ErrorInfo; `status` where HTTP has a better word for it. */
-export function sendError(response: EdgeResponse, error: SignalboxError, status?: number): void {
+export function sendError(response: EdgeResponse, error: unknown, status?: number): void {
   const answer = toConnectError(error);
   sendJson(response, status ?? codeToHttpStatus(answer.code), errorToJson(answer, undefined));
 }

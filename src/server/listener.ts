@@ -1,21 +1,12 @@
-import { createServer as createHttp1Server, type IncomingMessage, type Server as Http1Server, type ServerResponse } from "node:http";
-import {
-  createServer as createHttp2Server,
-  type Http2Server,
-  type Http2ServerRequest,
-  type Http2ServerResponse,
-  type ServerHttp2Session,
-} from "node:http2";
-import { type AddressInfo, createServer, type Server as NetServer, type Socket } from "node:net";
-import { SignalboxError } from "../kernel/errors.ts";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { ServerHttp2Session } from "node:http2";
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { listenError } from "./address.ts";
+import { createHttp1, createHttp2 } from "./http-servers.ts";
 import type { EdgeLimits } from "./limits.ts";
-import { keepSession, retireSession } from "./session.ts";
+import type { RequestHandler } from "./request.ts";
+import { keepSession } from "./session.ts";
 import { sniff } from "./sniff.ts";
-
-/** A request of either protocol. */
-export type EdgeRequest = IncomingMessage | Http2ServerRequest;
-/** The answer to a request of either protocol. */
-export type EdgeResponse = (ServerResponse<IncomingMessage> & { req: IncomingMessage }) | Http2ServerResponse;
 
 /** What a listener is made of. */
 export interface ListenerOptions {
@@ -24,7 +15,7 @@ export interface ListenerOptions {
   /** 0 for any that is free. */
   readonly port: number;
   readonly limits: EdgeLimits;
-  readonly onRequest: (request: EdgeRequest, response: EdgeResponse) => void;
+  readonly onRequest: RequestHandler;
 }
 
 /** One port that speaks HTTP/1.1 and HTTP/2 without TLS. */
@@ -42,9 +33,10 @@ export interface Listener {
 /** Opens the port. INVALID_STATE when it is taken, PERMISSION_DENIED when this user may not open it. */
 export async function openListener({ address, port, limits, onRequest }: ListenerOptions): Promise<Listener> {
   const sockets = new Set<Socket>();
-  const silent = new Set<Socket>();
+  // Those that are not known to speak HTTP/2.
+  const http1Sockets = new Set<Socket>();
   const sessions = new Set<ServerHttp2Session>();
-  const answering = new Set<ServerResponse>();
+  const answering = new Set<ServerResponse & { req: IncomingMessage }>();
   let draining = false;
 
   const http1 = createHttp1(limits, (request, response) => {
@@ -63,20 +55,23 @@ export async function openListener({ address, port, limits, onRequest }: Listene
     keepSession(session, limits);
   });
 
-  const net = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: limits.pingIntervalMs }, (socket) => {
-    sockets.add(socket);
-    silent.add(socket);
-    // Each protocol cleans up when the socket closes; without a listener a reset would end the process (CVE-2025-59465).
-    socket.on("error", () => {});
-    socket.once("close", () => {
-      sockets.delete(socket);
-      silent.delete(socket);
-    });
-    sniff(socket, limits.firstBytesTimeoutMs, (protocol) => {
-      silent.delete(socket);
-      (protocol === "http2" ? http2 : http1).emit("connection", socket);
-    });
-  });
+  const net = createServer(
+    { noDelay: true, keepAlive: true, keepAliveInitialDelay: limits.pingIntervalMs },
+    (socket) => {
+      sockets.add(socket);
+      http1Sockets.add(socket);
+      // Each protocol cleans up when the socket closes; without a listener a reset would end the process (CVE-2025-59465).
+      socket.on("error", () => {});
+      socket.once("close", () => {
+        sockets.delete(socket);
+        http1Sockets.delete(socket);
+      });
+      sniff(socket, limits.firstBytesTimeoutMs, (protocol) => {
+        if (protocol === "http2") http1Sockets.delete(socket);
+        (protocol === "http2" ? http2 : http1).emit("connection", socket);
+      });
+    },
+  );
   net.maxConnections = limits.maxConnections;
   await listen(net, address, port);
 
@@ -85,10 +80,11 @@ export async function openListener({ address, port, limits, onRequest }: Listene
     async drain() {
       draining = true;
       const closed = new Promise<void>((resolve) => net.close(() => resolve()));
-      for (const socket of silent) socket.destroy();
-      for (const session of sessions) retireSession(session);
-      for (const response of answering) response.shouldKeepAlive = false;
       http1.close();
+      for (const session of sessions) session.close();
+      for (const response of answering) response.shouldKeepAlive = false;
+      const busy = new Set([...answering].map(({ req }) => req.socket));
+      for (const socket of http1Sockets) if (!busy.has(socket)) socket.destroy();
       await closed;
     },
     destroy() {
@@ -97,53 +93,7 @@ export async function openListener({ address, port, limits, onRequest }: Listene
   };
 }
 
-function createHttp1(
-  limits: EdgeLimits,
-  onRequest: (request: IncomingMessage, response: EdgeResponse & ServerResponse) => void,
-): Http1Server {
-  const server = createHttp1Server(
-    {
-      headersTimeout: limits.headersTimeoutMs,
-      requestTimeout: limits.requestTimeoutMs,
-      keepAliveTimeout: limits.keepAliveTimeoutMs,
-      connectionsCheckingInterval: limits.timeoutCheckIntervalMs,
-      maxHeaderSize: limits.maxHeaderBytes,
-    },
-    (request, response) => {
-      swallowErrors(request, response);
-      onRequest(request, response);
-    },
-  );
-  server.maxHeadersCount = limits.maxHeaderFields;
-  // The server never listens itself, and this event is what makes it look at its timeouts and know its connections.
-  server.emit("listening");
-  return server;
-}
-
-function createHttp2(limits: EdgeLimits, onRequest: ListenerOptions["onRequest"]): Http2Server {
-  return createHttp2Server(
-    {
-      settings: { maxConcurrentStreams: limits.maxConcurrentStreams, maxHeaderListSize: limits.maxHeaderBytes },
-      maxHeaderListPairs: limits.maxHeaderFields,
-      maxSessionInvalidFrames: limits.maxInvalidFrames,
-      maxSessionRejectedStreams: limits.maxRejectedStreams,
-      streamResetBurst: limits.streamResetBurst,
-      streamResetRate: limits.streamResetRate,
-    },
-    (request, response) => {
-      swallowErrors(request, response);
-      onRequest(request, response);
-    },
-  );
-}
-
-/** A peer that goes away in the middle ends its request through `close`; nobody needs the error as well. */
-function swallowErrors(request: EdgeRequest, response: EdgeResponse): void {
-  request.on("error", () => {});
-  response.on("error", () => {});
-}
-
-async function listen(server: NetServer, address: string, port: number): Promise<void> {
+async function listen(server: Server, address: string, port: number): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   server.once("error", reject);
   server.listen({ host: address, port }, resolve);
@@ -153,20 +103,5 @@ async function listen(server: NetServer, address: string, port: number): Promise
     throw listenError(error, address, port);
   } finally {
     server.off("error", reject);
-  }
-}
-
-function listenError(error: unknown, address: string, port: number): unknown {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  const place = `port ${port} on ${address}`;
-  switch (code) {
-    case "EADDRINUSE":
-      return new SignalboxError("INVALID_STATE", `${place} is taken: stop what uses it, or set SIGNALBOX_PORT (0 for any)`, {}, error);
-    case "EACCES":
-      return new SignalboxError("PERMISSION_DENIED", `${place} may not be opened by this user: set SIGNALBOX_PORT above 1023`, {}, error);
-    case "EADDRNOTAVAIL":
-      return new SignalboxError("INVALID_REQUEST", `${address} is not an address of this machine: set SIGNALBOX_HOST`, {}, error);
-    default:
-      return error;
   }
 }

@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, type ConnectError } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { errorDomain, type Reason } from "../kernel/errors.ts";
 
@@ -18,7 +18,10 @@ export function explainProtocolError(error: ConnectError): void {
   const reason = reasonOf(error);
   if (reason === undefined) return;
   const metadata = sizesOf(error);
-  error.details.push({ desc: ErrorInfoSchema, value: create(ErrorInfoSchema, { reason, domain: errorDomain, metadata }) });
+  error.details.push({
+    desc: ErrorInfoSchema,
+    value: create(ErrorInfoSchema, { reason, domain: errorDomain, metadata }),
+  });
 }
 
 function reasonOf(error: ConnectError): Reason | undefined {

@@ -1,4 +1,10 @@
-import { Code, ConnectError, type ConnectRouter, type ConnectRouterOptions, createConnectRouter } from "@connectrpc/connect";
+import {
+  Code,
+  ConnectError,
+  type ConnectRouter,
+  type ConnectRouterOptions,
+  createConnectRouter,
+} from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest, UniversalServerResponse } from "@connectrpc/connect/protocol";
 import {
   compressionBrotli,
@@ -9,7 +15,7 @@ import {
 import type { Logger } from "pino";
 import { SignalboxError } from "../kernel/errors.ts";
 import { sendError } from "./json-answer.ts";
-import type { EdgeRequest, EdgeResponse } from "./listener.ts";
+import { type EdgeRequest, type EdgeResponse, pathOf } from "./request.ts";
 import { createUnknownMethod } from "./unknown-method.ts";
 
 /** Answers a request if it is a call; false when it is something else. */
@@ -32,7 +38,7 @@ export function createRpcHandler(
 
   return (request, response) => {
     const path = pathOf(request);
-    const handler = handlers.get(path) ?? unknownMethod(request, path);
+    const handler = handlers.get(path) ?? unknownMethod(request);
     if (handler === undefined) return false;
     const call = parse(request, response);
     if (call !== undefined) {
@@ -40,12 +46,6 @@ export function createRpcHandler(
     }
     return true;
   };
-}
-
-/** The path of a request, without its query. */
-export function pathOf({ url = "/" }: EdgeRequest): string {
-  const query = url.indexOf("?");
-  return query === -1 ? url : url.slice(0, query);
 }
 
 function parse(request: EdgeRequest, response: EdgeResponse): UniversalServerRequest | undefined {
@@ -57,7 +57,11 @@ function parse(request: EdgeRequest, response: EdgeResponse): UniversalServerReq
   }
 }
 
-async function serve(handler: UniversalHandler, request: UniversalServerRequest, response: EdgeResponse): Promise<void> {
+async function serve(
+  handler: UniversalHandler,
+  request: UniversalServerRequest,
+  response: EdgeResponse,
+): Promise<void> {
   const answer = await handler(request);
   const refusal = refusalOf(answer, handler, request);
   if (refusal === undefined) return universalResponseToNodeResponse(answer, response);
@@ -67,15 +71,18 @@ async function serve(handler: UniversalHandler, request: UniversalServerRequest,
 
 /** What a bare HTTP status of Connect means. */
 function refusalOf(
-  { status, body }: UniversalServerResponse,
+  answer: UniversalServerResponse,
   handler: UniversalHandler,
   request: UniversalServerRequest,
 ): SignalboxError | undefined {
-  if (body !== undefined) return undefined;
-  switch (status) {
+  if (answer.body !== undefined) return undefined;
+  switch (answer.status) {
     case 405: {
-      const allowed = handler.allowedMethods.filter((method) => method !== "*").join(" or ");
-      return new SignalboxError("INVALID_REQUEST", `${handler.requestPath} is called with ${allowed}, not ${request.method}`);
+      const allowed = handler.allowedMethods.join(" or ");
+      return new SignalboxError(
+        "INVALID_REQUEST",
+        `${handler.requestPath} is called with ${allowed}, not ${request.method}`,
+      );
     }
     case 415: {
       const type = request.header.get("content-type") ?? "";
@@ -92,7 +99,8 @@ function refusalOf(
 
 function giveUp(error: unknown, path: string, response: EdgeResponse, log: Logger): void {
   // Connect's word for a caller who hung up.
-  if (ConnectError.from(error).code !== Code.Aborted) log.warn({ err: error, path }, "answer could not be delivered");
-  if (response.headersSent) response.destroy();
-  else sendError(response, new SignalboxError("STORE_UNAVAILABLE", "x"));
+  const hungUp = ConnectError.from(error).code === Code.Aborted;
+  if (!hungUp) log.warn({ err: error, path }, "answer could not be delivered");
+  if (hungUp || response.headersSent) response.destroy();
+  else sendError(response, error);
 }

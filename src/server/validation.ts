@@ -45,4 +45,3 @@ function invalidRequest(violations: Violation[]): ConnectError {
   error.details.push({ desc, value });
   return error;
 }
-

@@ -52,6 +52,7 @@ create table runs (
   create_time timestamptz not null,
   available_time timestamptz,
   deadline_time timestamptz,
+  lease_expire_time timestamptz,
   resource bytea not null,
   primary key (workspace_id, run_id)
 );

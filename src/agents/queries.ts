@@ -1,0 +1,52 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import { type Agent, AgentSchema, type AgentStatus } from "../../gen/signalbox/v1/agent_pb.ts";
+import type { Page } from "../readmodel/page.ts";
+import type { Db } from "../readmodel/postgres.ts";
+
+/** Which agents to list. */
+export interface AgentQuery {
+  readonly workspaceId: string;
+  /** Keeps only these; empty keeps all. */
+  readonly statuses: readonly AgentStatus[];
+  readonly page: Page;
+}
+
+interface AgentRow {
+  create_position: bigint;
+  resource: Uint8Array;
+}
+
+// Instructions can be long: 200 agents may be more than an answer should hold.
+const pageBytes = 2 * 1024 * 1024;
+const newest = 2n ** 63n - 1n;
+
+// One row more than asked for tells whether another page follows.
+const listText =
+  "select create_position, resource from agents " +
+  "where workspace_id = $1 and create_position < $2 and (cardinality($3::smallint[]) = 0 or status = any($3)) " +
+  "order by create_position desc limit $4";
+
+/** A page of agents, newest first, and the token of the next page; empty when this is the last. */
+export async function listAgents(
+  db: Db,
+  { workspaceId, statuses, page }: AgentQuery,
+): Promise<{ agents: Agent[]; nextPageToken: string }> {
+  const { rows } = await db.query<AgentRow>({
+    name: "agents_list",
+    text: listText,
+    values: [workspaceId, page.after ?? newest, statuses, page.size + 1],
+  });
+  const shown = cut(rows.slice(0, page.size));
+  const last = shown.at(-1);
+  return {
+    agents: shown.map(({ resource }) => fromBinary(AgentSchema, resource)),
+    nextPageToken: last !== undefined && rows.length > shown.length ? page.tokenAfter(last.create_position) : "",
+  };
+}
+
+/** The first rows that fit into a page; at least one, however large. */
+function cut(rows: readonly AgentRow[]): readonly AgentRow[] {
+  let bytes = 0;
+  const end = rows.findIndex(({ resource }, index) => (bytes += resource.length) > pageBytes && index > 0);
+  return end === -1 ? rows : rows.slice(0, end);
+}

@@ -1,0 +1,144 @@
+import { z } from "zod";
+import { type CliError, usageError } from "./cli-error.ts";
+import {
+  type durabilities,
+  type logLevels,
+  type roleNames,
+  type Setting,
+  type SettingValues,
+  settingTable,
+} from "./setting-table.ts";
+
+/** A part of a server that a process can play. */
+export type Role = (typeof roleNames)[number];
+
+/** What the environment says, checked, with every default filled in. */
+export interface Settings {
+  /** Address or name to listen on. */
+  readonly host: string;
+  /** 0 for any that is free. */
+  readonly port: number;
+  /** As given: relative to the working folder unless absolute. */
+  readonly dataDir: string;
+  /** A NATS of the user's own; undefined for the embedded one. */
+  readonly natsUrl: string | undefined;
+  /** A Postgres of the user's own; undefined for the embedded one. */
+  readonly databaseUrl: string | undefined;
+  readonly auth: { readonly mode: "none" } | { readonly mode: "static_token"; readonly token: string };
+  /** What clients and workers send; undefined for nothing. */
+  readonly token: string | undefined;
+  /** At least one. */
+  readonly roles: readonly Role[];
+  readonly leaseTtlMs: number;
+  /** `replicated` only with a NATS of the user's own. */
+  readonly durability: (typeof durabilities)[number];
+  /** 32 bytes; undefined for the one in the data folder. */
+  readonly secret: Uint8Array | undefined;
+  readonly allowedOrigins: readonly string[];
+  readonly reflection: boolean;
+  readonly logLevel: (typeof logLevels)[number];
+  readonly maxInputBytes: number;
+  readonly maxOutputBytes: number;
+  readonly drainTimeoutMs: number;
+  /** The server that clients and workers call. */
+  readonly url: string;
+  /** The workspace that clients and workers use. */
+  readonly workspaceId: string;
+}
+
+/** One setting as it is, for people. */
+export interface SettingDescription {
+  readonly name: string;
+  /** As it stands in the environment, secrets masked; what unset means when it is not there. */
+  readonly value: string;
+  readonly default: string;
+  readonly source: "environment" | "default";
+  readonly description: string;
+  /** What is wrong with it; undefined when nothing is. */
+  readonly problem: string | undefined;
+}
+
+/** Reads the environment; an empty variable counts as unset. Throws one CliError that lists every bad variable. */
+export function readSettings(env: NodeJS.ProcessEnv): Settings {
+  const { values, problems } = parse(env);
+  if (values === undefined) throw settingsError([...problems.values()]);
+  const { authMode, token, reflection, ...rest } = values;
+  return {
+    ...rest,
+    token,
+    auth: authMode === "static_token" && token !== undefined ? { mode: authMode, token } : { mode: "none" },
+    reflection: reflection === undefined ? authMode === "none" : reflection === "on",
+  };
+}
+
+/** Every setting with its value and where that comes from, in the order of the table. Never throws. */
+export function describeSettings(env: NodeJS.ProcessEnv): SettingDescription[] {
+  const { problems } = parse(env);
+  return settings.map((setting) => {
+    const { variable, fallback, unset, description, mask } = setting;
+    const given = textOf(setting, env);
+    const whenUnset = fallback === undefined ? (unset ?? "") : fallback;
+    return {
+      name: variable,
+      value: given === undefined ? whenUnset : (mask?.(given) ?? given),
+      default: whenUnset,
+      source: given === undefined ? "default" : "environment",
+      description,
+      problem: problems.get(variable),
+    };
+  });
+}
+
+/** Settings in the order of the table, their types forgotten. */
+const settings: readonly Setting[] = Object.values(settingTable);
+
+function parse(env: NodeJS.ProcessEnv): { values: SettingValues | undefined; problems: ReadonlyMap<string, string> } {
+  const problems = new Map<string, string>();
+  const values: Partial<Record<keyof SettingValues, unknown>> = {};
+  for (const key of Object.keys(settingTable) as (keyof SettingValues)[]) {
+    const setting: Setting = settingTable[key];
+    const result = z.safeParse(setting.schema, textOf(setting, env) ?? setting.fallback);
+    if (result.success) values[key] = result.data;
+    else problems.set(setting.variable, problemOf(setting, textOf(setting, env) ?? ""));
+  }
+  for (const [variable, problem] of conflicts(values as Partial<SettingValues>)) {
+    if (!problems.has(variable)) problems.set(variable, problem);
+  }
+  return { values: problems.size === 0 ? (values as SettingValues) : undefined, problems };
+}
+
+/** What is wrong between settings that are fine by themselves. */
+function* conflicts({ authMode, token, durability, natsUrl }: Partial<SettingValues>): Generator<[string, string]> {
+  const { token: tokenSetting, natsUrl: natsSetting } = settingTable;
+  if (authMode === "static_token" && token === undefined) {
+    yield [
+      tokenSetting.variable,
+      `${tokenSetting.variable} is not set, but SIGNALBOX_AUTH=static_token needs it: ${allowed(tokenSetting)}`,
+    ];
+  }
+  if (durability === "replicated" && natsUrl === undefined) {
+    yield [
+      natsSetting.variable,
+      `${natsSetting.variable} is not set, but SIGNALBOX_DURABILITY=replicated needs a cluster: ${allowed(natsSetting)}`,
+    ];
+  }
+}
+
+function problemOf(setting: Setting, text: string): string {
+  const shown = setting.mask === undefined ? ` ${JSON.stringify(text)}` : "";
+  return `${setting.variable}${shown} can not be used: ${allowed(setting)}`;
+}
+
+function allowed(setting: Setting): string {
+  return `give ${setting.allowed}, for example ${setting.variable}=${setting.example}`;
+}
+
+function settingsError(problems: readonly string[]): CliError {
+  const message = problems.length === 1 ? (problems[0] ?? "") : ["settings can not be used:", ...problems].join("\n  ");
+  return usageError(message, "`signalbox config` lists every setting with its value and default.");
+}
+
+function textOf({ variable }: Setting, env: NodeJS.ProcessEnv): string | undefined {
+  const text = env[variable]?.trim();
+  return text === "" ? undefined : text;
+}

@@ -1,0 +1,41 @@
+import { type Client, createClient, type Transport } from "@connectrpc/connect";
+import { AgentService } from "../../gen/signalbox/v1/agent_service_pb.ts";
+import { EngineService } from "../../gen/signalbox/v1/engine_service_pb.ts";
+import { EventService } from "../../gen/signalbox/v1/event_service_pb.ts";
+import { RunService } from "../../gen/signalbox/v1/run_service_pb.ts";
+import { type Identity, identified } from "./identity.ts";
+
+/** A client of each service of Signalbox, all over one transport. */
+export interface SignalboxClient {
+  /** Starts runs, shows them and stops them. */
+  readonly runs: Client<typeof RunService>;
+  /** Reads the log; `follow` is the convenient way to subscribe. */
+  readonly events: Client<typeof EventService>;
+  /** What workers speak; `createWorker` is the convenient way. */
+  readonly engine: Client<typeof EngineService>;
+  /** Keeps agents. */
+  readonly agents: Client<typeof AgentService>;
+  /** Closes the connections that the client opened; calls under way and later ones fail. Doing it twice is fine. */
+  close(): void;
+  /** The same as `close`. */
+  [Symbol.dispose](): void;
+}
+
+/** A client over a transport. Runs wherever the transport does; `onClose` is called at the first close. */
+export function clientOver(transport: Transport, identity: Identity, onClose?: () => void): SignalboxClient {
+  const closing = new AbortController();
+  const own = identified(transport, identity, closing.signal);
+  function close(): void {
+    if (closing.signal.aborted) return;
+    closing.abort();
+    onClose?.();
+  }
+  return {
+    runs: createClient(RunService, own),
+    events: createClient(EventService, own),
+    engine: createClient(EngineService, own),
+    agents: createClient(AgentService, own),
+    close,
+    [Symbol.dispose]: close,
+  };
+}

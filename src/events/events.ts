@@ -1,0 +1,143 @@
+import type { GetEventRequest, ListEventsRequest, SubscribeRequest } from "../../gen/signalbox/v1/event_service_pb.ts";
+import type { EventLog } from "../eventlog/event-log.ts";
+import { terminalRunTypes } from "../eventlog/event-type.ts";
+import type { Feed, Subscription } from "../eventlog/feed.ts";
+import type { LogBounds } from "../eventlog/log-store.ts";
+import { EventRecord } from "../eventlog/record.ts";
+import type { Call } from "../kernel/call.ts";
+import { SignalboxError } from "../kernel/errors.ts";
+import { readPage } from "../readmodel/page.ts";
+import type { Positions } from "../readmodel/positions.ts";
+import type { Db } from "../readmodel/postgres.ts";
+import { keeps, readFilter, type Selection } from "./filter.ts";
+import { findEvent, listEvents } from "./queries.ts";
+
+/** One frame of a subscription. */
+export type Frame =
+  | { readonly case: "ready"; readonly headPosition: bigint; readonly earliestPosition: bigint }
+  | { readonly case: "event"; readonly record: EventRecord }
+  | { readonly case: "heartbeat"; readonly headPosition: bigint };
+
+/** A page of events in log order. */
+export interface EventPage {
+  readonly records: EventRecord[];
+  readonly nextPosition: bigint;
+  readonly complete: boolean;
+}
+
+/** What clients can read of the log. Every function throws the errors that event_service.proto names. */
+export interface Events {
+  list(call: Call, request: ListEventsRequest): Promise<EventPage>;
+  get(call: Call, request: GetEventRequest): Promise<EventRecord>;
+  /** `draining` ends it with DRAINING: the client resumes at another server. */
+  subscribe(call: Call, request: SubscribeRequest, draining: AbortSignal): AsyncGenerator<Frame>;
+}
+
+/** Where a run stands: its newest position, and whether it has ended. */
+export interface RunEnd {
+  readonly position: bigint;
+  readonly terminal: boolean;
+}
+
+/** What events need. */
+export interface EventsDeps {
+  readonly log: EventLog;
+  readonly feed: Feed;
+  readonly db: Db;
+  readonly positions: Positions;
+  /** How often an idle subscription sends a heartbeat, default 15 s. */
+  readonly heartbeatMs?: number;
+  /** Where a run stands now. RUN_NOT_FOUND when it is not there. */
+  readonly runEnd: (call: Call, runId: string) => Promise<RunEnd>;
+}
+
+const pageBytes = 2 * 1024 * 1024;
+
+/** The log as clients see it. */
+export function createEvents({ log, feed, db, positions, runEnd, heartbeatMs = 15_000 }: EventsDeps): Events {
+  async function boundsFor(position: bigint): Promise<LogBounds> {
+    const bounds = await log.bounds();
+    if (position > bounds.head) {
+      throw new SignalboxError(
+        "POSITION_IN_FUTURE",
+        `position ${position} is beyond the end of the log (${bounds.head}); give a position that you have received`,
+        { head_position: String(bounds.head) },
+      );
+    }
+    if (position > 0n && position < bounds.earliest - 1n) {
+      throw new SignalboxError(
+        "POSITION_EXPIRED",
+        `position ${position} is older than what is kept; start again from ${bounds.earliest - 1n}`,
+        { earliest_position: String(bounds.earliest) },
+      );
+    }
+    return bounds;
+  }
+
+  async function list(call: Call, request: ListEventsRequest): Promise<EventPage> {
+    const selection = readFilter(call.workspaceId, request.filter);
+    const { size } = readPage("events", [], request.pageSize, "");
+    if (request.afterPosition > feed.position) await boundsFor(request.afterPosition);
+    // Who polls one run sees everything up to now, so that `complete` means complete.
+    const run = selection.runId === undefined ? undefined : await runEnd(call, selection.runId);
+    const reach = run && run.position > request.minPosition ? run.position : request.minPosition;
+    await positions.reach(reach, call.signal);
+    const rows = await listEvents(db, selection, request.afterPosition, size + 1);
+    const kept = takeBytes(rows.slice(0, size));
+    const records = kept.map((row) => new EventRecord({ ...row, subject: "" }));
+    return {
+      records,
+      nextPosition: records.at(-1)?.position ?? request.afterPosition,
+      complete: run?.terminal === true && kept.length === rows.length,
+    };
+  }
+
+  async function* subscribe(call: Call, request: SubscribeRequest, draining: AbortSignal): AsyncGenerator<Frame> {
+    const selection = readFilter(call.workspaceId, request.filter);
+    const { head, earliest } = await boundsFor(request.fromPosition);
+    const run = selection.runId === undefined ? undefined : await runEnd(call, selection.runId);
+    using subscription = feed.subscribe(selection.view, request.fromPosition);
+    yield { case: "ready", headPosition: head, earliestPosition: earliest };
+    if (run?.terminal && request.fromPosition >= run.position) return;
+    yield* follow(subscription, selection, AbortSignal.any([call.signal, draining]));
+    if (draining.aborted) {
+      throw new SignalboxError("DRAINING", "this server is shutting down; connect again and resume from your last position");
+    }
+  }
+
+  async function* follow(subscription: Subscription, selection: Selection, signal: AbortSignal): AsyncGenerator<Frame> {
+    let heartbeatAt = performance.now() + heartbeatMs;
+    while (!signal.aborted) {
+      const records = await subscription.next(heartbeatAt - performance.now(), signal);
+      for (const record of records) {
+        if (signal.aborted) return;
+        if (keeps(selection, record.event)) yield { case: "event", record };
+        if (selection.runId !== undefined && terminalRunTypes.has(record.event.type)) return;
+      }
+      if (performance.now() < heartbeatAt || signal.aborted) continue;
+      heartbeatAt = performance.now() + heartbeatMs;
+      yield { case: "heartbeat", headPosition: subscription.position };
+    }
+  }
+
+  return {
+    list,
+    subscribe,
+    async get(call, { eventId, minPosition }) {
+      await positions.reach(minPosition, call.signal);
+      const row = await findEvent(db, call.workspaceId, eventId);
+      if (row === undefined) {
+        throw new SignalboxError("EVENT_NOT_FOUND", `event ${eventId} does not exist in this workspace`);
+      }
+      return new EventRecord({ ...row, subject: "" });
+    },
+  };
+}
+
+function takeBytes<T extends { body: Uint8Array }>(rows: readonly T[]): T[] {
+  let bytes = 0;
+  return rows.filter(({ body }, index) => {
+    bytes += body.length;
+    return index === 0 || bytes <= pageBytes;
+  });
+}

@@ -1,0 +1,58 @@
+import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
+import { RunSchema, StepSchema, ToolCallSchema } from "../../gen/signalbox/v1/run_pb.ts";
+import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
+import { type AnyProjection, eraseProjection } from "../readmodel/projection.ts";
+import { evolveRun } from "./resource.ts";
+import { evolveStep, stepIdsOf } from "./step.ts";
+import { evolveToolCall, toolCallIdsOf } from "./tool-call.ts";
+
+const runs = eraseProjection({
+  table: "runs",
+  idColumn: "run_id",
+  schema: RunSchema,
+  columns: [
+    { name: "room_id", type: "text", value: (run) => run.roomId },
+    { name: "agent_id", type: "text", value: (run) => run.agentId },
+    { name: "handler", type: "text", value: (run) => run.handler },
+    { name: "status", type: "smallint", value: (run) => run.status },
+    { name: "labels", type: "jsonb", value: (run) => JSON.stringify(run.labels) },
+    { name: "create_time", type: "timestamptz", value: (run) => date(run.createTime) },
+    { name: "available_time", type: "timestamptz", value: (run) => date(run.availableTime) },
+    { name: "deadline_time", type: "timestamptz", value: (run) => date(run.deadlineTime) },
+    { name: "lease_expire_time", type: "timestamptz", value: (run) => date(run.leaseExpireTime) },
+  ],
+  idsOf: (event) => (isRunEvent(event) ? [event.stream?.id ?? ""] : []),
+  evolve: evolveRun,
+});
+
+const steps = eraseProjection({
+  table: "steps",
+  idColumn: "step_id",
+  schema: StepSchema,
+  columns: [{ name: "run_id", type: "text", value: (step) => step.runId }],
+  idsOf: stepIdsOf,
+  evolve: evolveStep,
+});
+
+const toolCalls = eraseProjection({
+  table: "tool_calls",
+  idColumn: "tool_call_id",
+  schema: ToolCallSchema,
+  columns: [
+    { name: "run_id", type: "text", value: (call) => call.runId },
+    { name: "status", type: "smallint", value: (call) => call.status },
+  ],
+  idsOf: toolCallIdsOf,
+  evolve: evolveToolCall,
+});
+
+/** The read models of runs. */
+export const runProjections: readonly AnyProjection[] = [runs, steps, toolCalls];
+
+function isRunEvent(event: Event): boolean {
+  return event.stream?.type === "run";
+}
+
+function date(time: Timestamp | undefined): Date | null {
+  return time ? timestampDate(time) : null;
+}

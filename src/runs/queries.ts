@@ -1,0 +1,172 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+import { type Run, RunSchema, type Step, StepSchema, type ToolCall, ToolCallSchema } from "../../gen/signalbox/v1/run_pb.ts";
+import type { ListRunsRequest } from "../../gen/signalbox/v1/run_service_pb.ts";
+import type { Page } from "../readmodel/page.ts";
+import type { Db } from "../readmodel/postgres.ts";
+
+/** A page of resources: cut at 2 MiB as well as at its size. */
+export interface Found<T> {
+  readonly items: T[];
+  /** Empty when this is the last page. */
+  readonly nextPageToken: string;
+}
+
+interface ResourceRow {
+  create_position: bigint;
+  resource: Uint8Array;
+}
+
+const pageBytes = 2 * 1024 * 1024;
+
+const listRunsText = `
+select create_position, resource from runs
+where workspace_id = $1
+  and ($2::smallint[] = '{}' or status = any($2))
+  and ($3 = '' or agent_id = $3)
+  and ($4 = '' or room_id = $4)
+  and ($5 = '' or handler = $5)
+  and ($6::jsonb = '{}' or labels @> $6)
+  and ($7::timestamptz is null or create_time >= $7)
+  and ($8::timestamptz is null or create_time < $8)
+  and ($9::bigint is null or create_position < $9)
+order by create_position desc
+limit $10`;
+
+/** Runs of a workspace, newest first. */
+export async function listRuns(db: Db, workspaceId: string, request: ListRunsRequest, page: Page): Promise<Found<Run>> {
+  const { rows } = await db.query<ResourceRow>({
+    name: "runs_list",
+    text: listRunsText,
+    values: [
+      workspaceId,
+      request.statuses,
+      request.agentId,
+      request.roomId,
+      request.handler,
+      JSON.stringify(request.labels),
+      request.startTime ? timestampDate(request.startTime) : null,
+      request.endTime ? timestampDate(request.endTime) : null,
+      page.after ?? null,
+      page.size + 1,
+    ],
+  });
+  return cut(rows, page, (bytes) => fromBinary(RunSchema, bytes));
+}
+
+const listStepsText = `
+select create_position, resource from steps
+where workspace_id = $1 and run_id = $2 and create_position > $3
+order by create_position limit $4`;
+
+/** Steps of a run in order of their first start. */
+export async function listSteps(db: Db, workspaceId: string, runId: string, page: Page): Promise<Found<Step>> {
+  const { rows } = await db.query<ResourceRow>({
+    name: "steps_list",
+    text: listStepsText,
+    values: [workspaceId, runId, page.after ?? 0n, page.size + 1],
+  });
+  return cut(rows, page, (bytes) => fromBinary(StepSchema, bytes));
+}
+
+const listToolCallsText = `
+select create_position, resource from tool_calls
+where workspace_id = $1 and run_id = $2 and create_position > $3
+  and ($4::smallint[] = '{}' or status = any($4))
+order by create_position limit $5`;
+
+/** Tool calls of a run in order of their first start. */
+export async function listToolCalls(
+  db: Db,
+  workspaceId: string,
+  runId: string,
+  statuses: readonly number[],
+  page: Page,
+): Promise<Found<ToolCall>> {
+  const { rows } = await db.query<ResourceRow>({
+    name: "tool_calls_list",
+    text: listToolCallsText,
+    values: [workspaceId, runId, page.after ?? 0n, statuses, page.size + 1],
+  });
+  return cut(rows, page, (bytes) => fromBinary(ToolCallSchema, bytes));
+}
+
+const openRunsText = `
+select workspace_id, run_id, status, create_position from runs
+where (status = 1 and available_time <= now() or status = 2 and lease_expire_time <= now())
+  and create_position > $1
+order by create_position limit $2`;
+
+/** An open run that may need help. */
+export interface OpenRun {
+  readonly workspaceId: string;
+  readonly runId: string;
+  /** False when it is queued. */
+  readonly running: boolean;
+  readonly createPosition: bigint;
+}
+
+/** Up to `limit` runs behind a creation position, oldest first: queued and due, or running beyond the lease as granted. */
+export async function openRuns(db: Db, after: bigint, limit: number): Promise<OpenRun[]> {
+  const { rows } = await db.query<{ workspace_id: string; run_id: string; status: number; create_position: bigint }>({
+    name: "runs_open",
+    text: openRunsText,
+    values: [after, limit],
+  });
+  return rows.map((row) => ({
+    workspaceId: row.workspace_id,
+    runId: row.run_id,
+    running: row.status === 2,
+    createPosition: row.create_position,
+  }));
+}
+
+const openSummaryText = `
+select
+  (select count(*) from runs where status = 1 and available_time <= now() or status = 2) as open,
+  (select count(*) from runs where status = 2 and lease_expire_time <= now()) as beyond_lease,
+  least(
+    (select min(deadline_time) from runs where deadline_time is not null and status < 5),
+    (select min(available_time) from runs where status = 1 and available_time > now())
+  ) as next_time`;
+
+/** What there is to look after: runs that should have a job, running ones beyond their lease as granted, the next due time. */
+export async function openSummary(db: Db): Promise<{ open: number; beyondLease: number; nextTime: Date | undefined }> {
+  const { rows } = await db.query<{ open: bigint; beyond_lease: bigint; next_time: Date | null }>({
+    name: "runs_open_summary",
+    text: openSummaryText,
+  });
+  const [row] = rows;
+  return {
+    open: Number(row?.open ?? 0n),
+    beyondLease: Number(row?.beyond_lease ?? 0n),
+    nextTime: row?.next_time ?? undefined,
+  };
+}
+
+const overdueRunsText = `
+select workspace_id, run_id from runs
+where deadline_time <= now() and status < 5
+order by deadline_time limit $1`;
+
+/** Up to `limit` open runs whose deadline has passed. */
+export async function overdueRuns(db: Db, limit: number): Promise<{ workspaceId: string; runId: string }[]> {
+  const { rows } = await db.query<{ workspace_id: string; run_id: string }>({
+    name: "runs_overdue",
+    text: overdueRunsText,
+    values: [limit],
+  });
+  return rows.map((row) => ({ workspaceId: row.workspace_id, runId: row.run_id }));
+}
+
+function cut<T>(rows: readonly ResourceRow[], page: Page, decode: (bytes: Uint8Array) => T): Found<T> {
+  const items: T[] = [];
+  let bytes = 0;
+  for (const row of rows.slice(0, page.size)) {
+    if (items.length > 0 && bytes + row.resource.length > pageBytes) break;
+    items.push(decode(row.resource));
+    bytes += row.resource.length;
+  }
+  const last = rows[items.length - 1];
+  return { items, nextPageToken: last && items.length < rows.length ? page.tokenAfter(last.create_position) : "" };
+}
