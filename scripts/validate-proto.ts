@@ -4,13 +4,7 @@
  * of the standard rules stays in the package, which the generated code imports.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
-import {
-  type DescExtension,
-  type DescField,
-  type DescEnum,
-  type DescMessage,
-  ScalarType,
-} from "@bufbuild/protobuf";
+import { type DescExtension, type DescField, type DescEnum, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 import { file_buf_validate_validate as file } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 
 const lines: string[] = [];
@@ -32,7 +26,13 @@ function typeName(field: DescField | DescExtension): string {
 }
 
 function printField(field: DescField | DescExtension, indent: string, inOneof: boolean): void {
-  const label = inOneof ? "" : field.fieldKind === "list" ? "repeated " : field.proto.label === 2 ? "required " : "optional ";
+  const label = inOneof
+    ? ""
+    : field.fieldKind === "list"
+      ? "repeated "
+      : field.proto.label === 2
+        ? "required "
+        : "optional ";
   lines.push(`${indent}${label}${typeName(field)} ${field.name} = ${field.number};`);
 }
 

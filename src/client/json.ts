@@ -82,9 +82,9 @@ function convertArray(x: unknown[], place: Place): Value {
 }
 
 function convertObject(x: object, place: Place): Value {
-  const prototype: unknown = Object.getPrototypeOf(x);
+  const prototype = Object.getPrototypeOf(x) as object | null;
   if (prototype !== null && Object.getPrototypeOf(prototype) !== null) {
-    throw notJson(place, `is a ${x.constructor.name}; give a plain object, an array or a string made from it`);
+    throw notJson(place, `is a ${prototype.constructor.name}; give a plain object, an array or a string made from it`);
   }
   const struct = create(StructSchema);
   for (const [key, item] of Object.entries(x)) {

@@ -133,7 +133,7 @@ export function createAggregates<State>(
       loaded = await refresh(key, absent);
       confirmed = true;
     }
-    for (let attempt = 0; attempt < decideAttempts; ) {
+    for (let attempt = 0; attempt < decideAttempts;) {
       const now = clock.now();
       const decision = tryDecide(() => command.decide(loaded.state, now));
       if (!("draft" in decision)) {

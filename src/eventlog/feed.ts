@@ -126,7 +126,7 @@ function createSubscription({ filter, after, log, recent, attach }: Subscription
 
   /** What is on record: out of memory as far as that reaches back, piece by piece, else out of the log. */
   async function* replay(from: bigint, upTo: bigint): AsyncGenerator<EventRecord> {
-    for (let done = from; done < upTo; ) {
+    for (let done = from; done < upTo;) {
       const kept = recent.following(done, chunkRecords);
       if (kept === undefined) return yield* log.read(filter, done, upTo);
       for (const record of kept) {
@@ -210,4 +210,3 @@ function routes(subject: string): string[] {
   const [workspaceId = "", roomId, type, id] = subject.split(".").slice(-4);
   return ["", workspaceId, `${workspaceId}/${roomId}`, `${workspaceId}/${type}/${id}`];
 }
-

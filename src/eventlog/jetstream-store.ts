@@ -42,8 +42,7 @@ export async function openJetStreamStore(options: JetStreamStoreOptions): Promis
   return {
     publish: (publication) => publish(nats, publication),
     last: (filter) => guarded(() => getMessage(nats, stream, { last_by_subj: filter })),
-    next: (filter, after) =>
-      guarded(() => getMessage(nats, stream, { seq: Number(after) + 1, next_by_subj: filter })),
+    next: (filter, after) => guarded(() => getMessage(nats, stream, { seq: Number(after) + 1, next_by_subj: filter })),
     batch: (filter, after, limit) => guarded(() => batch(nats, stream, filter, after, limit)),
     bounds: () => guarded(() => bounds(nats, stream)),
     tail: (after, signal) => tail(options, after, signal),
@@ -121,7 +120,11 @@ async function bounds({ jsm }: Nats, stream: string): Promise<LogBounds> {
  * An ordered consumer, supervised: whatever it does (end, throw, skip, fall silent after a server restart), a new one
  * goes on behind the last position that was handed out.
  */
-async function* tail(options: JetStreamStoreOptions, after: bigint, signal: AbortSignal): AsyncGenerator<StoredMessage> {
+async function* tail(
+  options: JetStreamStoreOptions,
+  after: bigint,
+  signal: AbortSignal,
+): AsyncGenerator<StoredMessage> {
   let cursor = after;
   while (!signal.aborted) {
     try {
@@ -157,7 +160,10 @@ async function* consume(
   const close = () => void messages.close();
   // A consumer can be silent because nothing happens or because it is dead: the stream's head tells which.
   const watchdog = setInterval(async () => {
-    const head = await bounds(nats, stream).then((found) => found.head, () => cursor);
+    const head = await bounds(nats, stream).then(
+      (found) => found.head,
+      () => cursor,
+    );
     if (head > cursor && cursor === seen) {
       log.warn({ cursor: String(cursor), head: String(head) }, "log tail is deaf, opening a new one");
       close();

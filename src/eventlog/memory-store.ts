@@ -61,7 +61,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): LogStore {
       const own = createBell();
       tails.add(own.ring);
       try {
-        for (let next = Number(after); !signal.aborted; ) {
+        for (let next = Number(after); !signal.aborted;) {
           const message = messages[next];
           if (message === undefined) await own.wait(signal);
           else {

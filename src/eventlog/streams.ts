@@ -50,7 +50,10 @@ export async function ensureStream(jsm: JetStreamManager, settings: StreamSettin
   );
   if (different.length === 0) return;
   const list = different
-    .map(([key, value]) => `${key} is ${JSON.stringify(config[key as keyof StreamConfig])}, needed ${JSON.stringify(value)}`)
+    .map(
+      ([key, value]) =>
+        `${key} is ${JSON.stringify(config[key as keyof StreamConfig])}, needed ${JSON.stringify(value)}`,
+    )
     .join("; ");
   throw new SignalboxError(
     "STORE_UNAVAILABLE",

@@ -39,8 +39,7 @@ export function createSubjects(prefix = "sb"): Subjects {
     all: `${root}.>`,
     of: (key, roomId) =>
       `${root}.${partition}.${token(key.workspaceId)}.${roomId === "" ? "_" : token(roomId)}.${token(key.type)}.${token(key.id)}`,
-    anyRoom: (key) =>
-      `${root}.${partition}.${token(key.workspaceId)}.*.${token(key.type)}.${token(key.id)}`,
+    anyRoom: (key) => `${root}.${partition}.${token(key.workspaceId)}.*.${token(key.type)}.${token(key.id)}`,
     view: (view) => {
       const room = view.roomId ? token(view.roomId) : "*";
       const start = `${root}.${partition}.${token(view.workspaceId)}.${room}`;

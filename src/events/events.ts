@@ -101,7 +101,10 @@ export function createEvents({ log, feed, db, positions, runEnd, heartbeatMs = 1
     if (run?.terminal && request.fromPosition >= run.position) return;
     yield* follow(subscription, selection, AbortSignal.any([call.signal, draining]));
     if (draining.aborted) {
-      throw new SignalboxError("DRAINING", "this server is shutting down; connect again and resume from your last position");
+      throw new SignalboxError(
+        "DRAINING",
+        "this server is shutting down; connect again and resume from your last position",
+      );
     }
   }
 

@@ -40,10 +40,16 @@ function readStream(filter: EventFilter | undefined): View["stream"] {
   if (!filter?.stream) return named;
   const { type, id } = filter.stream;
   if (!/^[a-z_]{1,30}$/.test(type) || !/^[a-z]{1,10}_[0-9A-Za-z]{1,40}$/.test(id)) {
-    throw new SignalboxError("INVALID_REQUEST", 'filter.stream needs a type like "run" and an id like "run_01ARZ3NDEKTSV4RRFFQ69G5FAV"');
+    throw new SignalboxError(
+      "INVALID_REQUEST",
+      'filter.stream needs a type like "run" and an id like "run_01ARZ3NDEKTSV4RRFFQ69G5FAV"',
+    );
   }
   if (named && (named.type !== type || named.id !== id)) {
-    throw new SignalboxError("INVALID_REQUEST", "filter.run_id and filter.stream name different aggregates; give one of them");
+    throw new SignalboxError(
+      "INVALID_REQUEST",
+      "filter.run_id and filter.stream name different aggregates; give one of them",
+    );
   }
   return { type, id };
 }

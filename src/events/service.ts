@@ -7,7 +7,8 @@ import { frameMessage, pageMessage, wantsJson } from "./wire.ts";
 /** Registers EventService. `draining` ends subscriptions: their clients resume at another server. */
 export function eventRoutes(router: ConnectRouter, events: Events, draining: AbortSignal): void {
   router.service(EventService, {
-    listEvents: async (request, context) => pageMessage(await events.list(callOf(context), request), wantsJson(context)),
+    listEvents: async (request, context) =>
+      pageMessage(await events.list(callOf(context), request), wantsJson(context)),
     getEvent: async (request, context) => {
       const { event, body } = await events.get(callOf(context), request);
       return { event, storedBytes: body };

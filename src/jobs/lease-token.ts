@@ -30,7 +30,9 @@ export function createLeaseTokens(key: Uint8Array): LeaseTokens {
       const iv = randomBytes(ivBytes);
       const sealing = createCipheriv(cipher, key, iv);
       const text = JSON.stringify([workspaceId, runId, leaseId, ackSubject]);
-      return Buffer.concat([iv, sealing.update(text, "utf8"), sealing.final(), sealing.getAuthTag()]).toString("base64url");
+      return Buffer.concat([iv, sealing.update(text, "utf8"), sealing.final(), sealing.getAuthTag()]).toString(
+        "base64url",
+      );
     },
     open(token, workspaceId) {
       const ticket = tryOpen(key, Buffer.from(token, "base64url"));

@@ -10,6 +10,18 @@ export interface Limits {
   readonly maxOutputBytes: number;
 }
 
+/**
+ * The limits, lowered where the broker would not take an event of that size: a quarter of its max_payload is kept for
+ * everything beside the value (names, labels, error messages, the list of what a lease left behind).
+ */
+export function fitLimits(limits: Limits, maxPayloadBytes: number): Limits {
+  const largest = Math.floor(maxPayloadBytes * 0.75);
+  return {
+    maxInputBytes: Math.min(limits.maxInputBytes, largest),
+    maxOutputBytes: Math.min(limits.maxOutputBytes, largest),
+  };
+}
+
 /** Throws PAYLOAD_TOO_LARGE when the value's binary form is larger than the limit. Nothing is ever cut. */
 export function requireSize(what: string, value: Value | undefined, limitBytes: number): void {
   const sizeBytes = value === undefined ? 0 : toBinary(ValueSchema, value).length;

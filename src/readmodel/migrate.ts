@@ -31,14 +31,20 @@ export async function migrate(postgres: Postgres, schema: string = liveSchema): 
   });
 }
 
-async function migrateSchema(client: pg.ClientBase, schema: string, migrations: readonly Migration[]): Promise<string[]> {
+async function migrateSchema(
+  client: pg.ClientBase,
+  schema: string,
+  migrations: readonly Migration[],
+): Promise<string[]> {
   const quoted = pgIdentifier(schema);
   await client.query(`create schema if not exists ${quoted}`);
   await client.query(`set search_path = ${quoted}`);
   await client.query(
     "create table if not exists migrations (name text primary key, sha256 text not null, apply_time timestamptz not null default now())",
   );
-  const { rows } = await client.query<{ name: string; sha256: string }>("select name, sha256 from migrations order by name");
+  const { rows } = await client.query<{ name: string; sha256: string }>(
+    "select name, sha256 from migrations order by name",
+  );
   requireKnown(rows, migrations);
   const missing = migrations.slice(rows.length);
   for (const { name, text, sha256 } of missing) {

@@ -20,7 +20,9 @@ export interface Page {
  */
 export function readPage(list: string, filters: unknown, pageSize: number, pageToken: string): Page {
   const print = createHash("sha256")
-    .update(JSON.stringify([list, filters], (_key, value: unknown) => (typeof value === "bigint" ? String(value) : value)))
+    .update(
+      JSON.stringify([list, filters], (_key, value: unknown) => (typeof value === "bigint" ? String(value) : value)),
+    )
     .digest("base64url")
     .slice(0, 16);
   return {
@@ -33,7 +35,10 @@ export function readPage(list: string, filters: unknown, pageSize: number, pageT
 function readToken(token: string, print: string): bigint {
   const [found, key = ""] = Buffer.from(token, "base64url").toString("latin1").split(".");
   if (!/^\d{1,19}$/.test(key)) {
-    throw new SignalboxError("INVALID_REQUEST", "page_token is not a token of this service; leave it empty for the first page");
+    throw new SignalboxError(
+      "INVALID_REQUEST",
+      "page_token is not a token of this service; leave it empty for the first page",
+    );
   }
   if (found !== print) {
     throw new SignalboxError(

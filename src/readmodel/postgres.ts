@@ -97,7 +97,12 @@ export async function guarded<T>(fn: () => Promise<T>): Promise<T> {
     return await fn();
   } catch (error) {
     if (isAway(error)) {
-      throw new SignalboxError("STORE_UNAVAILABLE", "the read model's database does not answer, repeat with backoff", {}, error);
+      throw new SignalboxError(
+        "STORE_UNAVAILABLE",
+        "the read model's database does not answer, repeat with backoff",
+        {},
+        error,
+      );
     }
     throw error;
   }

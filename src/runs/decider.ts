@@ -1,7 +1,13 @@
 import { create } from "@bufbuild/protobuf";
 import { type Duration, timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Zone } from "../../gen/signalbox/v1/common_pb.ts";
-import { LeaseEndSchema, type LeaseEnd, RunCanceledSchema, RunCreatedSchema, RunFailedSchema } from "../../gen/signalbox/v1/run_event_pb.ts";
+import {
+  LeaseEndSchema,
+  type LeaseEnd,
+  RunCanceledSchema,
+  RunCreatedSchema,
+  RunFailedSchema,
+} from "../../gen/signalbox/v1/run_event_pb.ts";
 import { type RetryPolicy, RunEndReason, RunErrorSchema } from "../../gen/signalbox/v1/run_pb.ts";
 import type { CreateRunRequest } from "../../gen/signalbox/v1/run_service_pb.ts";
 import type { Draft } from "../eventlog/aggregates.ts";

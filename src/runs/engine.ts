@@ -51,7 +51,11 @@ const defaultMaxWaitMs = 20_000;
 export function createEngine(deps: EngineDeps): Engine {
   const { aggregates, jobs, tokens, clock, limits, leaseTtlMs } = deps;
 
-  async function execute(call: Call, { runId }: LeaseTicket, decide: (state: RunState) => Draft | undefined): Promise<RunAt> {
+  async function execute(
+    call: Call,
+    { runId }: LeaseTicket,
+    decide: (state: RunState) => Draft | undefined,
+  ): Promise<RunAt> {
     const { state, position } = await aggregates.execute({ call, id: runId, decide });
     if (state.status === "absent") throw runNotFound(runId);
     return { run: state.run, position };
@@ -87,11 +91,7 @@ export function createEngine(deps: EngineDeps): Engine {
         call,
         id: job.runId,
         decide: (state) =>
-          claimRun(
-            state,
-            { jobId: job.jobId, redelivered, leaseId, leaseTtlMs, workerId },
-            clock.now(),
-          ),
+          claimRun(state, { jobId: job.jobId, redelivered, leaseId, leaseTtlMs, workerId }, clock.now()),
       })
       .catch((error: unknown) => {
         jobs.release(ackSubject, 1_000);

@@ -82,7 +82,13 @@ export function expireLease(state: RunState, leaseId: string): Draft | undefined
 }
 
 /** run.released; nothing when this lease was released before. LEASE_LOST. */
-export function releaseRun(state: RunState, lease: LeaseRef, reason: string, delayMs: number, now: Date): Draft | undefined {
+export function releaseRun(
+  state: RunState,
+  lease: LeaseRef,
+  reason: string,
+  delayMs: number,
+  now: Date,
+): Draft | undefined {
   if (wasEndedBy(state, lease, "run.released")) return undefined;
   const live = requireLease(state, lease);
   const value = create(RunReleasedSchema, {

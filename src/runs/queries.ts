@@ -1,6 +1,13 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
-import { type Run, RunSchema, type Step, StepSchema, type ToolCall, ToolCallSchema } from "../../gen/signalbox/v1/run_pb.ts";
+import {
+  type Run,
+  RunSchema,
+  type Step,
+  StepSchema,
+  type ToolCall,
+  ToolCallSchema,
+} from "../../gen/signalbox/v1/run_pb.ts";
 import type { ListRunsRequest } from "../../gen/signalbox/v1/run_service_pb.ts";
 import type { Page } from "../readmodel/page.ts";
 import type { Db } from "../readmodel/postgres.ts";

@@ -69,7 +69,8 @@ export function createRuns({ aggregates, feed, db, positions, ids, limits, findA
 
   async function create(call: Call, request: CreateRunRequest): Promise<RunAt> {
     requireSize("input", request.input, limits.maxInputBytes);
-    const agent = request.agentId === "" ? undefined : requireAgent(request, await findAgent(call.workspaceId, request.agentId));
+    const agent =
+      request.agentId === "" ? undefined : requireAgent(request, await findAgent(call.workspaceId, request.agentId));
     const repeatable = request.requestId !== "";
     const runId = repeatable ? derivedId("run", call.workspaceId, "CreateRun", request.requestId) : ids.next("run");
     const newRun = completeRun(runId, request, agent);
@@ -93,7 +94,10 @@ export function createRuns({ aggregates, feed, db, positions, ids, limits, findA
     if (!isOpen(state)) return state.run;
     const until = performance.now() + (timeout ? durationMs(timeout) : defaultWaitMs);
     const signal = AbortSignal.any([call.signal, giveUp]);
-    using subscription = feed.subscribe({ workspaceId: call.workspaceId, stream: { type: "run", id: runId } }, position);
+    using subscription = feed.subscribe(
+      { workspaceId: call.workspaceId, stream: { type: "run", id: runId } },
+      position,
+    );
     while (!signal.aborted) {
       const leftMs = until - performance.now();
       if (leftMs <= 0) break;

@@ -71,7 +71,8 @@ export function evolveRunState(state: RunState, event: Event): RunState {
   return {
     status: statusOf(run),
     run,
-    requestDigest: payload.case === "runCreated" ? payload.value.requestDigest : (before?.requestDigest ?? new Uint8Array()),
+    requestDigest:
+      payload.case === "runCreated" ? payload.value.requestDigest : (before?.requestDigest ?? new Uint8Array()),
     lease: leaseAfter(before?.lease, event, run),
     endedLease: end ? { leaseId: end.leaseId, by: event.type } : before?.endedLease,
     steps: evolveSteps(before?.steps ?? new Map(), event),

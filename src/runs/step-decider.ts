@@ -13,6 +13,9 @@ import { type LiveRun, type RunState, type StepHead, valueDigest } from "./state
 /** Steps of one run at most; tool calls likewise. */
 export const maxStepsPerRun = 10_000;
 
+/** Steps, and tool calls, that may be under way at once: the end of a lease names each of them in one event. */
+export const maxOpenPerRun = 1_000;
+
 /** A step about to start. */
 export interface NewStep {
   readonly stepId: string;
@@ -31,6 +34,7 @@ export function startStep(state: RunState, lease: LeaseRef, step: NewStep): Draf
       limit: String(maxStepsPerRun),
     });
   }
+  requireRoom([...live.steps.values()].filter(({ step: { status: each } }) => each === StepStatus.RUNNING).length);
   const value = create(StepStartedSchema, { ...step, leaseId: lease.leaseId });
   return { payload: { case: "stepStarted", value }, zone: live.run.zone };
 }
@@ -63,6 +67,14 @@ export function failStep(
   return { payload: { case: "stepFailed", value }, zone: live.run.zone };
 }
 
+/** QUOTA_EXCEEDED when this many steps or tool calls are as many as may be under way. */
+export function requireRoom(open: number): void {
+  if (open < maxOpenPerRun) return;
+  throw new SignalboxError("QUOTA_EXCEEDED", `${maxOpenPerRun} are under way in this run already; end some first`, {
+    limit: String(maxOpenPerRun),
+  });
+}
+
 function requireStep({ run, steps }: LiveRun, stepId: string): StepHead {
   const head = steps.get(stepId);
   if (head === undefined) {
@@ -74,5 +86,7 @@ function requireStep({ run, steps }: LiveRun, stepId: string): StepHead {
 function requireRunning({ step }: StepHead): void {
   if (step.status === StepStatus.RUNNING) return;
   const status = enumName(StepStatusSchema, step.status);
-  throw new SignalboxError("INVALID_STATE", `step ${step.stepId} is ${status}; only a running step can end`, { status });
+  throw new SignalboxError("INVALID_STATE", `step ${step.stepId} is ${status}; only a running step can end`, {
+    status,
+  });
 }

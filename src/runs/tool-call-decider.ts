@@ -15,7 +15,7 @@ import { enumName } from "../kernel/enum-name.ts";
 import { SignalboxError } from "../kernel/errors.ts";
 import { type LeaseRef, requireLease } from "./lease-decider.ts";
 import { type LiveRun, type RunState, type ToolCallHead, valueDigest } from "./state.ts";
-import { maxStepsPerRun } from "./step-decider.ts";
+import { maxStepsPerRun, requireRoom } from "./step-decider.ts";
 
 /**
  * tool_call.started; nothing when it runs, succeeded or was reconciled already. LEASE_LOST, QUOTA_EXCEEDED, INVALID_STATE
@@ -43,13 +43,20 @@ export function startToolCall(
     default:
   }
   if (head === undefined && live.toolCalls.size >= maxStepsPerRun) {
-    throw new SignalboxError("QUOTA_EXCEEDED", `a run can have ${maxStepsPerRun} tool calls; start a child run instead`, {
-      limit: String(maxStepsPerRun),
-    });
+    throw new SignalboxError(
+      "QUOTA_EXCEEDED",
+      `a run can have ${maxStepsPerRun} tool calls; start a child run instead`,
+      {
+        limit: String(maxStepsPerRun),
+      },
+    );
   }
   if (stepId !== "" && !live.steps.has(stepId)) {
     throw new SignalboxError("STEP_NOT_FOUND", `run ${live.run.runId} has no step ${stepId}; start it first`);
   }
+  requireRoom(
+    [...live.toolCalls.values()].filter(({ toolCall: { status } }) => status === ToolCallStatus.STARTED).length,
+  );
   const value = create(ToolCallStartedSchema, {
     leaseId: lease.leaseId,
     toolCallId,

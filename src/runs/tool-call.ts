@@ -1,6 +1,12 @@
 import { create } from "@bufbuild/protobuf";
 import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
-import { RunErrorSchema, type ToolCall, ToolCallSchema, ToolCallStatus, ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
+import {
+  RunErrorSchema,
+  type ToolCall,
+  ToolCallSchema,
+  ToolCallStatus,
+  ToolEffect,
+} from "../../gen/signalbox/v1/run_pb.ts";
 import { leaseEndOf } from "./lease-end.ts";
 
 /** The ids of the tool calls that an event changes. Pure. */

@@ -80,7 +80,8 @@ export function createWork({ aggregates, record, tokens, limits }: WorkDeps): Wo
   async function onToolCall(call: Call, leaseToken: string, idOf: IdOf, decide: Decide): Promise<ToolCallAt> {
     const { state, subject = "", position, payload } = await execute(call, leaseToken, decide);
     const head = state.toolCalls.get(idOf(state.run.runId));
-    if (head === undefined) throw new SignalboxError("TOOL_CALL_NOT_FOUND", "the run has no such tool call; start it first");
+    if (head === undefined)
+      throw new SignalboxError("TOOL_CALL_NOT_FOUND", "the run has no such tool call; start it first");
     if (payload?.case === "toolCallSucceeded" || payload?.case === "toolCallReconciled") {
       return { toolCall: { ...head.toolCall, result: payload.value.result }, position };
     }
@@ -100,12 +101,20 @@ export function createWork({ aggregates, record, tokens, limits }: WorkDeps): Wo
     },
     completeStep(call, { leaseToken, stepId, output, usage }) {
       requireSize("output", output, limits.maxOutputBytes);
-      return onStep(call, leaseToken, () => stepId, (state, ticket) =>
-        completeStep(state, ticket, { stepId, output, usage }),
+      return onStep(
+        call,
+        leaseToken,
+        () => stepId,
+        (state, ticket) => completeStep(state, ticket, { stepId, output, usage }),
       );
     },
     failStep(call, { leaseToken, stepId, error, usage }) {
-      return onStep(call, leaseToken, () => stepId, (state, ticket) => failStep(state, ticket, { stepId, error, usage }));
+      return onStep(
+        call,
+        leaseToken,
+        () => stepId,
+        (state, ticket) => failStep(state, ticket, { stepId, error, usage }),
+      );
     },
     startToolCall(call, request) {
       requireSize("arguments", request.arguments, limits.maxInputBytes);
@@ -116,19 +125,28 @@ export function createWork({ aggregates, record, tokens, limits }: WorkDeps): Wo
     },
     succeedToolCall(call, { leaseToken, toolCallId, result, usage }) {
       requireSize("result", result, limits.maxOutputBytes);
-      return onToolCall(call, leaseToken, () => toolCallId, (state, ticket) =>
-        succeedToolCall(state, ticket, { toolCallId, result, usage }),
+      return onToolCall(
+        call,
+        leaseToken,
+        () => toolCallId,
+        (state, ticket) => succeedToolCall(state, ticket, { toolCallId, result, usage }),
       );
     },
     failToolCall(call, { leaseToken, toolCallId, error, usage }) {
-      return onToolCall(call, leaseToken, () => toolCallId, (state, ticket) =>
-        failToolCall(state, ticket, { toolCallId, error, usage }),
+      return onToolCall(
+        call,
+        leaseToken,
+        () => toolCallId,
+        (state, ticket) => failToolCall(state, ticket, { toolCallId, error, usage }),
       );
     },
     reconcileToolCall(call, { leaseToken, toolCallId, result, note }) {
       requireSize("result", result, limits.maxOutputBytes);
-      return onToolCall(call, leaseToken, () => toolCallId, (state, ticket) =>
-        reconcileToolCall(state, ticket, { toolCallId, result, note }),
+      return onToolCall(
+        call,
+        leaseToken,
+        () => toolCallId,
+        (state, ticket) => reconcileToolCall(state, ticket, { toolCallId, result, note }),
       );
     },
   };

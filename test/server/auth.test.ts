@@ -56,7 +56,10 @@ test("does not answer to a foreign name without authentication, so that no web p
 test("serves the bearer of the token, in any workspace", async () => {
   await using server = await openTestServer({ auth });
   for (const workspace of ["ws_a", "ws_b"]) {
-    const response = await post(server, createRun, run, { authorization: `Bearer ${token}`, "x-workspace-id": workspace });
+    const response = await post(server, createRun, run, {
+      authorization: `Bearer ${token}`,
+      "x-workspace-id": workspace,
+    });
     expect(response.status).toBe(200);
   }
   expect(server.calls).toMatchObject([

@@ -208,7 +208,9 @@ test("notices an HTTP/2 peer that does not answer pings", async () => {
   await using server = await openTestServer({ limits: { pingIntervalMs: 20 } });
   const { socket, closed } = await open(server);
   // The preface and an empty SETTINGS frame: a session whose peer then never says a word.
-  socket.write(Buffer.concat([Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Buffer.from("000000040000000000", "hex")]));
+  socket.write(
+    Buffer.concat([Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Buffer.from("000000040000000000", "hex")]),
+  );
   await until(closed, { what: "the connection to close" });
 });
 
@@ -250,6 +252,10 @@ test("refuses connections beyond the limit and takes them again later", async ()
   const second = await open(server);
   await until(second.closed, { what: "the second connection to close" });
   first.socket.destroy();
-  const served = () => post(server, createRun, { handler: "echo" }).then((response) => response.ok, () => false);
+  const served = () =>
+    post(server, createRun, { handler: "echo" }).then(
+      (response) => response.ok,
+      () => false,
+    );
   await until(served, { what: "an answer" });
 });

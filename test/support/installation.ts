@@ -1,0 +1,95 @@
+import { randomBytes } from "node:crypto";
+import { type Role, serve, type ServeOptions, type Serving } from "../../src/cli/serve.ts";
+import { type ClientOptions, createSignalboxClient, type SignalboxClient } from "../../src/client/client.ts";
+import { openTestBackend, type TestBackend } from "./backend.ts";
+
+/** What a test wants of an installation. */
+export interface InstallationOptions extends Partial<
+  Pick<ServeOptions, "auth" | "allowedOrigins" | "limits" | "leaseTtlMs" | "heartbeatMs" | "drainTimeoutMs">
+> {
+  /** Processes that serve, each on a port of its own; default 1. All play every role. */
+  readonly servers?: number;
+}
+
+/** One serving process of an installation. */
+export interface TestServer extends AsyncDisposable {
+  /** The same after a restart. */
+  readonly url: string;
+  /** Drains and closes it; what its clients have open ends. Doing it twice is fine. */
+  stop(): Promise<void>;
+  /** Serves again, on the same port. */
+  start(): Promise<void>;
+}
+
+/** A whole Signalbox on stores of its own. Disposing it closes its clients and servers and removes what it stored. */
+export interface Installation extends AsyncDisposable {
+  readonly backend: TestBackend;
+  readonly servers: readonly TestServer[];
+  /** Of the first server. */
+  readonly url: string;
+  /** A client of the first server unless `baseUrl` names another one; closed with the installation. */
+  client(options?: ClientOptions): SignalboxClient;
+}
+
+const roles: ReadonlySet<Role> = new Set(["server", "projector", "reactors"]);
+
+/** Migrates, serves, and returns once it answers. Leases hold 30 s unless told otherwise. */
+export async function openInstallation(options: InstallationOptions = {}): Promise<Installation> {
+  const { servers: count = 1, ...rest } = options;
+  await using opening = new AsyncDisposableStack();
+  const backend = opening.use(await openTestBackend());
+  const serveOptions: ServeOptions = {
+    natsUrl: backend.natsUrl,
+    databaseUrl: backend.databaseUrl,
+    prefix: backend.prefix,
+    schema: backend.schema,
+    replicas: 1,
+    log: backend.logger,
+    roles,
+    host: "127.0.0.1",
+    port: 0,
+    auth: { mode: "none" },
+    allowedOrigins: [],
+    reflection: true,
+    secret: randomBytes(32),
+    limits: { maxInputBytes: 1024 * 1024, maxOutputBytes: 1024 * 1024 },
+    leaseTtlMs: 30_000,
+    drainTimeoutMs: 2_000,
+    ...rest,
+  };
+  const servers: TestServer[] = [];
+  for (let i = 0; i < count; i++) servers.push(opening.use(await openServer(serveOptions)));
+  const [{ url } = { url: "" }] = servers;
+  const clients = opening.use(new DisposableStack());
+  const open = opening.move();
+  return {
+    backend,
+    servers,
+    url,
+    client: (own = {}) => clients.use(createSignalboxClient(own.transport ? own : { baseUrl: url, ...own })),
+    [Symbol.asyncDispose]: () => open.disposeAsync(),
+  };
+}
+
+async function openServer(options: ServeOptions): Promise<TestServer> {
+  let serving: Serving | undefined = await serve(options);
+  const url = serving.url ?? "";
+  async function stop(): Promise<void> {
+    const stopping = serving;
+    serving = undefined;
+    await stopping?.[Symbol.asyncDispose]();
+  }
+  return {
+    url,
+    stop,
+    async start() {
+      serving ??= await serve({ ...options, port: Number(new URL(url).port) });
+    },
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+/** The id of a workspace that no other test uses: tests share an installation and stay apart. */
+export function newWorkspaceId(): string {
+  return `ws_${randomBytes(8).toString("hex")}`;
+}
