@@ -3,6 +3,7 @@
  * descriptor. Only what a compiler needs to check our rules is printed (messages, fields, enums, extensions); the CEL
  * of the standard rules stays in the package, which the generated code imports.
  */
+import { FieldDescriptorProto_Label } from "@bufbuild/protobuf/wkt";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { type DescExtension, type DescField, type DescEnum, type DescMessage, ScalarType } from "@bufbuild/protobuf";
 import { file_buf_validate_validate as file } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
@@ -30,7 +31,7 @@ function printField(field: DescField | DescExtension, indent: string, inOneof: b
     ? ""
     : field.fieldKind === "list"
       ? "repeated "
-      : field.proto.label === 2
+      : field.proto.label === FieldDescriptorProto_Label.REQUIRED
         ? "required "
         : "optional ";
   lines.push(`${indent}${label}${typeName(field)} ${field.name} = ${field.number};`);

@@ -6,12 +6,13 @@ const arrows: Record<string, string[]> = {
   kernel: ["gen"],
   eventlog: ["kernel", "gen"],
   readmodel: ["kernel", "eventlog", "gen"],
+  jobs: ["kernel", "eventlog", "gen"],
   client: ["gen"],
   engine: ["client", "gen"],
   server: ["kernel", "eventlog", "readmodel", "gen", "nouns"],
   stack: ["kernel"],
 };
-const nounArrows = ["kernel", "eventlog", "readmodel", "gen", "nouns"];
+const nounArrows = ["kernel", "eventlog", "readmodel", "jobs", "gen", "nouns"];
 // The composition root wires everything together, so it may know everything.
 const compositionRoot = "cli";
 
@@ -21,7 +22,7 @@ const openFiles: Record<string, string[]> = {
   server: ["queries.ts", "commands.ts", "service.ts"],
 };
 
-const pureFiles = ["decider.ts", "evolve.ts", "projection.ts"];
+const pureFile = /[/-](decider|evolve|projection)\.ts$/;
 const impurePackages = ["pg", "ulid", "@nats-io/"];
 const impureUses =
   /^(Date\.now|new Date\(\)|Date\(\)|performance\.now|Math\.random|process\..*|crypto\..*|.*\.randomUUID|(ulid|randomUUID|randomBytes|setTimeout|fetch)\(\))$/;
@@ -92,7 +93,7 @@ function impurities(module: Module): string[] {
 
 /** The pure files and everything of ours they run, except the kernel and gen/: a helper beside a decider is no loophole. */
 function reachedFromPure(modules: ReadonlyMap<string, Module>): Set<string> {
-  const reached = new Set([...modules.keys()].filter((path) => pureFiles.some((file) => path.endsWith(`/${file}`))));
+  const reached = new Set([...modules.keys()].filter((path) => pureFile.test(path)));
   for (const path of reached) {
     for (const { target } of (modules.get(path)?.imports ?? []).filter(runs)) {
       if (modules.has(target) && folderOf(target) !== "kernel") reached.add(target);

@@ -10,19 +10,18 @@ export interface Identity {
   readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
-type HeadersLike = ConstructorParameters<typeof Headers>[0];
-
 /**
  * The transport with the headers of `identity` on every call; once `closed` aborts, every call is refused
  * (FAILED_PRECONDITION). A wrapper and not an interceptor, so that any transport will do, a browser's too.
  */
 export function identified(transport: Transport, identity: Identity, closed: AbortSignal): Transport {
   const own = headersOf(identity);
-  function merged(header: HeadersLike): Headers {
+  function merged(header: unknown): Headers {
     if (closed.aborted) throw new ConnectError("the client is closed; create another one", Code.FailedPrecondition);
     if (header === undefined) return own;
     const all = new Headers(own);
-    new Headers(header).forEach((value, key) => all.set(key, value));
+    // What a Headers can be made of: its name, HeadersInit, is one that only browsers' types have.
+    new Headers(header as Headers).forEach((value, key) => all.set(key, value));
     return all;
   }
   return {

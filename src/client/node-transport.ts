@@ -41,7 +41,9 @@ export function openNodeTransport(options: NodeTransportOptions): NodeTransport 
   if (protocol === "grpc" && httpVersion === "1.1") {
     throw new TypeError('gRPC needs HTTP/2; leave httpVersion out, or use the protocol "grpc-web" or "connect"');
   }
-  const create = { connect: createConnectTransport, grpc: createGrpcTransport, "grpc-web": createGrpcWebTransport }[protocol];
+  const create = { connect: createConnectTransport, grpc: createGrpcTransport, "grpc-web": createGrpcWebTransport }[
+    protocol
+  ];
   if (httpVersion === "2") {
     const sessionManager = new Http2SessionManager(baseUrl, pings);
     const transport = create({ baseUrl, httpVersion, sessionManager, readMaxBytes });

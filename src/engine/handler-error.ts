@@ -77,8 +77,7 @@ const maxMessageLength = 50_000;
 
 /** What goes on record for whatever a handler threw. */
 export function runErrorOf(thrown: unknown): RunError {
-  const { code, retryable } =
-    thrown instanceof HandlerError ? thrown : { code: "HANDLER_ERROR", retryable: true };
+  const { code, retryable } = thrown instanceof HandlerError ? thrown : { code: "HANDLER_ERROR", retryable: true };
   return create(RunErrorSchema, { code, message: fitting(messageOf(thrown)), retryable });
 }
 

@@ -18,6 +18,8 @@ export type Engine = SignalboxClient["engine"];
 export interface Lease {
   /** Aborts with a RunStoppedError when nothing more may be written. */
   readonly signal: AbortSignal;
+  /** Why it has aborted; undefined before that. */
+  why(): StopCause | undefined;
   /**
    * The answer of an idempotent call, repeated while it fails for reasons that may pass. Throws the signal's reason once
    * that has aborted, and what the server refuses.
@@ -40,11 +42,13 @@ export function openLease(engine: Engine, claim: Claim, log: WorkerLog): Lease {
   const ttlMs = claim.leaseTtl === undefined ? 30_000 : durationMs(claim.leaseTtl);
   const stopped = new AbortController();
   const beating = new AbortController();
+  let cause: StopCause | undefined;
   let expiry: NodeJS.Timeout | undefined;
   const deadline = deadlineTimer(claim, ttlMs, () => stop("deadline"));
 
   function stop(why: StopCause): void {
-    if (stopped.signal.aborted) return;
+    if (cause !== undefined) return;
+    cause = why;
     beating.abort();
     clearTimeout(expiry);
     clearTimeout(deadline);
@@ -52,7 +56,7 @@ export function openLease(engine: Engine, claim: Claim, log: WorkerLog): Lease {
   }
 
   function finish(): void {
-    if (stopped.signal.aborted) return;
+    if (cause !== undefined) return;
     beating.abort();
     clearTimeout(deadline);
     expiry = setTimeout(() => stop("lease_lost"), ttlMs);
@@ -105,7 +109,7 @@ export function openLease(engine: Engine, claim: Claim, log: WorkerLog): Lease {
   }
 
   void beat();
-  return { signal: stopped.signal, write, finish, stop };
+  return { signal: stopped.signal, why: () => cause, write, finish, stop };
 }
 
 /** A timer for the run's deadline. The two clocks may differ, so the server's time is taken from its own answer. */

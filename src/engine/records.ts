@@ -1,48 +1,10 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Value } from "@bufbuild/protobuf/wkt";
 import type { CallOptions } from "@connectrpc/connect";
-import type { UsageSchema } from "../../gen/signalbox/v1/common_pb.ts";
 import type { RunError } from "../../gen/signalbox/v1/run_pb.ts";
 import { jsonValue, NotJsonError } from "../client/json.ts";
 import { HandlerError, refusalOf, runErrorOf, ToolOutcomeUnknownError } from "./handler-error.ts";
 import type { Lease } from "./lease.ts";
 import type { WorkerLog } from "./log.ts";
-
-/** What work has consumed; every field adds up. */
-export interface UsageAmounts {
-  /** Model tokens read. */
-  readonly inputTokens?: number;
-  /** Model tokens written. */
-  readonly outputTokens?: number;
-  /** Cost in millionths of the installation's currency. */
-  readonly costMicros?: number;
-}
-
-/** A sum of usage, and the way to add to it. */
-export interface UsageMeter {
-  /** Adds whole amounts of 0 or more. Throws a RangeError for others. */
-  add(amounts: UsageAmounts): void;
-  /** The sum; undefined when nothing was added. */
-  total(): MessageInitShape<typeof UsageSchema> | undefined;
-}
-
-/** A meter at zero. */
-export function createUsageMeter(): UsageMeter {
-  const sum = { inputTokens: 0n, outputTokens: 0n, costMicros: 0n };
-  let used = false;
-  return {
-    add({ inputTokens = 0, outputTokens = 0, costMicros = 0 }) {
-      for (const amount of [inputTokens, outputTokens, costMicros]) {
-        if (!Number.isSafeInteger(amount) || amount < 0) throw new RangeError(`usage is whole and not negative; got ${amount}`);
-      }
-      used = true;
-      sum.inputTokens += BigInt(inputTokens);
-      sum.outputTokens += BigInt(outputTokens);
-      sum.costMicros += BigInt(costMicros);
-    },
-    total: () => (used ? sum : undefined),
-  };
-}
 
 /** How the end of something recorded is written. */
 export interface Ending {

@@ -24,7 +24,7 @@ export interface EventLog {
   /** The first record of a filter after a position as the leader knows it. */
   next(filter: string, after: bigint): Promise<EventRecord | undefined>;
   /** Every record of a filter with `after < position <= upTo`, in order, none missing. */
-  read(filter: string, after: bigint, upTo: bigint, signal?: AbortSignal): AsyncGenerator<EventRecord>;
+  read(filter: string, after: bigint, upTo: bigint, signal?: AbortSignal): AsyncGenerator<EventRecord, void, void>;
   /** Where the log begins and ends. */
   bounds(): Promise<LogBounds>;
   /** Every record after a position, in order, without gap, for ever; ends when the signal aborts. */
@@ -95,7 +95,7 @@ async function* read(
   after: bigint,
   upTo: bigint,
   signal?: AbortSignal,
-): AsyncGenerator<EventRecord> {
+): AsyncGenerator<EventRecord, void, void> {
   let cursor = after;
   while (cursor < upTo && !signal?.aborted) {
     let messages = await store.batch(filter, cursor, batchSize);

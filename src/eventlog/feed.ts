@@ -98,7 +98,7 @@ function createSubscription({ filter, after, log, recent, attach }: Subscription
   let queued = 0;
   // Behind: the queue does not follow on the cursor, the log must be read first.
   let behind = true;
-  let catchUp: AsyncGenerator<EventRecord> | undefined;
+  let catchUp: AsyncGenerator<EventRecord, void, void> | undefined;
   let catchUpTo = 0n;
 
   const detach = attach({
@@ -125,7 +125,7 @@ function createSubscription({ filter, after, log, recent, attach }: Subscription
   }
 
   /** What is on record: out of memory as far as that reaches back, piece by piece, else out of the log. */
-  async function* replay(from: bigint, upTo: bigint): AsyncGenerator<EventRecord> {
+  async function* replay(from: bigint, upTo: bigint): AsyncGenerator<EventRecord, void, void> {
     for (let done = from; done < upTo;) {
       const kept = recent.following(done, chunkRecords);
       if (kept === undefined) return yield* log.read(filter, done, upTo);
@@ -145,7 +145,7 @@ function createSubscription({ filter, after, log, recent, attach }: Subscription
     queued = 0;
   }
 
-  async function nextCaughtUp(source: AsyncGenerator<EventRecord>): Promise<EventRecord[]> {
+  async function nextCaughtUp(source: AsyncGenerator<EventRecord, void, void>): Promise<EventRecord[]> {
     const chunk: EventRecord[] = [];
     let bytes = 0;
     while (chunk.length < chunkRecords && bytes < queueBytes) {

@@ -159,7 +159,7 @@ async function* consume(
   let seen = after;
   const close = () => void messages.close();
   // A consumer can be silent because nothing happens or because it is dead: the stream's head tells which.
-  const watchdog = setInterval(async () => {
+  async function watch(): Promise<void> {
     const head = await bounds(nats, stream).then(
       (found) => found.head,
       () => cursor,
@@ -169,7 +169,8 @@ async function* consume(
       close();
     }
     seen = cursor;
-  }, watchdogMs);
+  }
+  const watchdog = setInterval(() => void watch(), watchdogMs);
   signal.addEventListener("abort", close, { once: true });
   try {
     for await (const message of messages) {

@@ -106,7 +106,7 @@ export function createDispatcher({
     },
     [Symbol.dispose]: () => {
       subscription.unsubscribe();
-      for (const id of [...pulls.keys()]) closePull(id);
+      for (const id of pulls.keys()) closePull(id);
     },
   };
 }

@@ -93,7 +93,7 @@ export async function openJobs(options: JobsOptions): Promise<Jobs> {
       return new Set(Object.keys(state.subjects ?? {}).map((subject) => subject.split(".").at(-1) ?? ""));
     },
     async next(routes, maxWaitMs, signal) {
-      return await firstDelivery(await Promise.all(routes.map(dispatcherOf)), maxWaitMs, signal);
+      return firstDelivery(await Promise.all(routes.map(dispatcherOf)), maxWaitMs, signal);
     },
     extend: (ackSubject) => respond(ackSubject, "+WPI"),
     release: (ackSubject, delayMs) => respond(ackSubject, `-NAK {"delay": ${nanos(Math.max(0, Math.ceil(delayMs)))}}`),

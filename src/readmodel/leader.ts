@@ -1,4 +1,4 @@
-import type pg from "pg";
+import type { PoolClient } from "pg";
 import type { Logger } from "pino";
 import { sleep } from "../kernel/wait.ts";
 import type { Postgres } from "./postgres.ts";
@@ -18,7 +18,7 @@ export interface LeaderOptions {
   readonly log: Logger;
   readonly signal: AbortSignal;
   /** Plays the role until its signal aborts. Whoever writes does it on `client`: when the lock is lost, so is the connection. */
-  readonly play: (client: pg.PoolClient, signal: AbortSignal) => Promise<void>;
+  readonly play: (client: PoolClient, signal: AbortSignal) => Promise<void>;
 }
 
 /** Stands by for the role and plays it whenever it is free, until the signal aborts. Trouble is logged, then it stands by again. */
@@ -34,7 +34,7 @@ export async function lead(options: LeaderOptions): Promise<void> {
   }
 }
 
-async function standBy(client: pg.PoolClient, { role, schema, log, signal, play }: LeaderOptions): Promise<void> {
+async function standBy(client: PoolClient, { role, schema, log, signal, play }: LeaderOptions): Promise<void> {
   while (!signal.aborted) {
     const { rows } = await client.query<{ free: boolean }>({
       text: "select pg_try_advisory_lock($1, hashtext($2)) as free",

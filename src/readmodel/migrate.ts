@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
-import type pg from "pg";
+import type { ClientBase } from "pg";
 import { SignalboxError } from "../kernel/errors.ts";
 import { liveSchema, type Postgres, transaction } from "./postgres.ts";
 
@@ -21,7 +21,7 @@ const migrationLock = 0x51_6e_61_1b;
  */
 export async function migrate(postgres: Postgres, schema: string = liveSchema): Promise<string[]> {
   const migrations = await readMigrations();
-  return await postgres.withClient(async (client) => {
+  return postgres.withClient(async (client) => {
     await client.query("select pg_advisory_lock($1)", [migrationLock]);
     const applied = await migrateSchema(client, schema, migrations);
     // The connection goes back to the pool as it came. When something throws, it is closed, and the lock with it.
@@ -31,11 +31,7 @@ export async function migrate(postgres: Postgres, schema: string = liveSchema): 
   });
 }
 
-async function migrateSchema(
-  client: pg.ClientBase,
-  schema: string,
-  migrations: readonly Migration[],
-): Promise<string[]> {
+async function migrateSchema(client: ClientBase, schema: string, migrations: readonly Migration[]): Promise<string[]> {
   const quoted = pgIdentifier(schema);
   await client.query(`create schema if not exists ${quoted}`);
   await client.query(`set search_path = ${quoted}`);
@@ -77,7 +73,7 @@ function requireKnown(applied: readonly { name: string; sha256: string }[], know
 async function readMigrations(): Promise<Migration[]> {
   const folder = new URL("migrations/", import.meta.url);
   const names = (await readdir(folder)).filter((name) => name.endsWith(".sql")).toSorted();
-  return await Promise.all(
+  return Promise.all(
     names.map(async (name) => {
       const text = await readFile(new URL(name, folder), "utf8");
       return { name, text, sha256: createHash("sha256").update(text).digest("hex") };

@@ -1,20 +1,35 @@
-import pg from "pg";
+import {
+  type ClientBase,
+  DatabaseError,
+  Pool,
+  type PoolClient,
+  type QueryResult,
+  type QueryResultRow,
+  types,
+} from "pg";
 import type { Logger } from "pino";
 import { SignalboxError } from "../kernel/errors.ts";
 
 /** The schema that holds everything of ours; rebuilds make another beside it and swap. */
 export const liveSchema = "signalbox";
 
-/** What queries need. Every query is a named statement, prepared once per connection. */
+/** A named statement, prepared once per connection. */
+export interface Statement {
+  readonly name: string;
+  readonly text: string;
+  readonly values?: unknown[];
+}
+
+/** What queries need. The row type is the caller's word for what its statement selects. */
 export interface Db {
-  query<R extends pg.QueryResultRow>(query: { name: string; text: string; values?: unknown[] }): Promise<{ rows: R[] }>;
+  query<R extends QueryResultRow>(statement: Statement): Promise<QueryResult<R>>;
 }
 
 /** An open pool. Disposing it waits for queries in flight. */
 export interface Postgres extends AsyncDisposable {
   readonly db: Db;
   /** Runs `fn` on one connection of its own; the connection is thrown away when `fn` throws. */
-  withClient<T>(fn: (client: pg.PoolClient) => Promise<T>): Promise<T>;
+  withClient<T>(fn: (client: PoolClient) => Promise<T>): Promise<T>;
 }
 
 /** Where Postgres is. */
@@ -29,7 +44,7 @@ export interface PostgresOptions {
 
 /** A pool whose int8 columns come as bigint. Connects lazily; a failed query throws STORE_UNAVAILABLE when the database is away. */
 export function openPostgres({ url, log, schema = liveSchema, maxConnections = 10 }: PostgresOptions): Postgres {
-  const pool = new pg.Pool({
+  const pool = new Pool({
     connectionString: url,
     max: maxConnections,
     connectionTimeoutMillis: 3_000,
@@ -49,7 +64,7 @@ export function openPostgres({ url, log, schema = liveSchema, maxConnections = 1
   };
 }
 
-async function withClient<T>(pool: pg.Pool, fn: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+async function withClient<T>(pool: Pool, fn: (client: PoolClient) => Promise<T>): Promise<T> {
   const client = await pool.connect();
   let failed: Error | undefined;
   client.on("error", remember);
@@ -68,7 +83,7 @@ async function withClient<T>(pool: pg.Pool, fn: (client: pg.PoolClient) => Promi
 }
 
 /** Runs `fn` in a transaction on the client: committed when it returns, rolled back when it throws. */
-export async function transaction<T>(client: pg.ClientBase, fn: () => Promise<T>): Promise<T> {
+export async function transaction<T>(client: ClientBase, fn: () => Promise<T>): Promise<T> {
   await client.query("begin");
   try {
     const result = await fn();
@@ -81,12 +96,13 @@ export async function transaction<T>(client: pg.ClientBase, fn: () => Promise<T>
   }
 }
 
-const int8 = 20;
+const int8 = types.builtins.INT8;
 
-function typeParser(oid: number, format?: "text" | "binary"): (value: string) => unknown {
-  if (oid === int8 && format !== "binary") return (value) => BigInt(value);
-  return pg.types.getTypeParser(oid, format) as (value: string) => unknown;
-}
+/** node-postgres types its parsers as `any`; what comes out of a query has the type that the query names. */
+const typeParser: typeof types.getTypeParser = (oid, format) => {
+  if (oid === int8 && format !== "binary") return BigInt;
+  return types.getTypeParser(oid, format) as (value: never) => unknown;
+};
 
 /** SQLSTATE classes that say that the database is away: connection, resources, operator intervention, system error. */
 const awayClasses = new Set(["08", "53", "57", "58"]);
@@ -111,7 +127,7 @@ export async function guarded<T>(fn: () => Promise<T>): Promise<T> {
 function isAway(error: unknown): boolean {
   if (error instanceof SignalboxError || !(error instanceof Error)) return false;
   const code = "code" in error ? String(error.code) : "";
-  if (error instanceof pg.DatabaseError) return awayClasses.has(code.slice(0, 2));
+  if (error instanceof DatabaseError) return awayClasses.has(code.slice(0, 2));
   // node-postgres reports lost connections and its own time-outs as plain errors.
   return /^E[A-Z]+$/.test(code) || /connection|timeout|timed out/i.test(error.message);
 }

@@ -1,4 +1,4 @@
-import type pg from "pg";
+import type { ClientBase } from "pg";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { EventRecord } from "../eventlog/record.ts";
 import { createStateCache, type StateCache } from "../eventlog/state-cache.ts";
@@ -28,7 +28,7 @@ interface CachedRow {
 }
 
 /** A projector on one connection, whose search_path says which schema it fills. */
-export function createProjector(client: pg.ClientBase, projections: readonly AnyProjection[]): Projector {
+export function createProjector(client: ClientBase, projections: readonly AnyProjection[]): Projector {
   const tables = projections.map((projection) => ({ projection, cache: createStateCache<CachedRow>(cacheBytes) }));
   // Where the caches stand; undefined when they stand nowhere.
   let cachedTo: bigint | undefined;
@@ -86,7 +86,7 @@ interface Touch {
 }
 
 async function applyProjection(
-  client: pg.ClientBase,
+  client: ClientBase,
   projection: AnyProjection,
   records: readonly EventRecord[],
   cache: StateCache<CachedRow>,
@@ -125,7 +125,7 @@ async function applyProjection(
 
 /** The rows to change as they are now, by key; those that are not there yet are left out. */
 async function loadRows(
-  client: pg.ClientBase,
+  client: ClientBase,
   projection: AnyProjection,
   touches: readonly Touch[],
   cache: StateCache<CachedRow>,
@@ -186,7 +186,7 @@ const insertEventsText =
   `insert into events (${eventColumns.map(([name]) => name).join(", ")}) ` +
   `select * from unnest(${eventColumns.map(([, type], index) => `$${index + 1}::${type}[]`).join(", ")})`;
 
-async function insertEvents(client: pg.ClientBase, records: readonly EventRecord[]): Promise<void> {
+async function insertEvents(client: ClientBase, records: readonly EventRecord[]): Promise<void> {
   await client.query({
     name: "events_insert",
     text: insertEventsText,

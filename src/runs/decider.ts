@@ -8,14 +8,19 @@ import {
   RunCreatedSchema,
   RunFailedSchema,
 } from "../../gen/signalbox/v1/run_event_pb.ts";
-import { type RetryPolicy, RunEndReason, RunErrorSchema } from "../../gen/signalbox/v1/run_pb.ts";
+import {
+  type RetryPolicy,
+  RunEndReason,
+  RunErrorSchema,
+  StepStatus,
+  ToolCallStatus,
+} from "../../gen/signalbox/v1/run_pb.ts";
 import type { CreateRunRequest } from "../../gen/signalbox/v1/run_service_pb.ts";
 import type { Draft } from "../eventlog/aggregates.ts";
 import { equalBytes } from "../kernel/digest.ts";
 import { SignalboxError } from "../kernel/errors.ts";
 import { repeatable } from "./tool-call.ts";
 import type { LiveRun, RunState } from "./state.ts";
-import { StepStatus, ToolCallStatus } from "../../gen/signalbox/v1/run_pb.ts";
 
 /** A creating request with every default filled in. */
 export interface NewRun {

@@ -100,7 +100,7 @@ export function createEngine(deps: EngineDeps): Engine {
     const { state } = loaded;
     if (state.status === "running" && state.lease?.leaseId === leaseId) {
       const ticket = { workspaceId: call.workspaceId, runId: job.runId, leaseId, ackSubject };
-      return await claimResponse(deps.record, loaded, tokens.seal(ticket), leaseTtlMs);
+      return claimResponse(deps.record, loaded, tokens.seal(ticket), leaseTtlMs);
     }
     putBack(loaded, job.jobId, ackSubject);
     return undefined;

@@ -1,7 +1,7 @@
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { type Agent, AgentStatus, AgentStatusSchema } from "../../gen/signalbox/v1/agent_pb.ts";
 import { Zone } from "../../gen/signalbox/v1/common_pb.ts";
-import { type Run, type Step, type ToolCall } from "../../gen/signalbox/v1/run_pb.ts";
+import type { Run, Step, ToolCall } from "../../gen/signalbox/v1/run_pb.ts";
 import {
   type CreateRunRequest,
   CreateRunRequestSchema,
@@ -123,19 +123,19 @@ export function createRuns({ aggregates, feed, db, positions, ids, limits, findA
       const { pageSize, pageToken, minPosition, ...filters } = request;
       const page = readPage("runs", [call.workspaceId, filters], pageSize, pageToken);
       await positions.reach(minPosition, call.signal);
-      return await listRuns(db, call.workspaceId, request, page);
+      return listRuns(db, call.workspaceId, request, page);
     },
     async listSteps(call, { runId, pageSize, pageToken, minPosition }) {
       const page = readPage("steps", [call.workspaceId, runId], pageSize, pageToken);
       await load(call, runId);
       await positions.reach(minPosition, call.signal);
-      return await listSteps(db, call.workspaceId, runId, page);
+      return listSteps(db, call.workspaceId, runId, page);
     },
     async listToolCalls(call, { runId, statuses, pageSize, pageToken, minPosition }) {
       const page = readPage("tool_calls", [call.workspaceId, runId, statuses], pageSize, pageToken);
       await load(call, runId);
       await positions.reach(minPosition, call.signal);
-      return await listToolCalls(db, call.workspaceId, runId, statuses, page);
+      return listToolCalls(db, call.workspaceId, runId, statuses, page);
     },
   };
 }

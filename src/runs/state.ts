@@ -92,6 +92,9 @@ function statusOf(run: Run): Exclude<RunState["status"], "absent"> {
       return "failed";
     case RunStatus.CANCELED:
       return "canceled";
+    case RunStatus.UNSPECIFIED:
+    case RunStatus.WAITING:
+    case RunStatus.PAUSED:
     default:
       throw new Error(`run ${run.runId} has status ${run.status}, which this program does not know`);
   }

@@ -17,6 +17,13 @@ import { type LeaseRef, requireLease } from "./lease-decider.ts";
 import { type LiveRun, type RunState, type ToolCallHead, valueDigest } from "./state.ts";
 import { maxStepsPerRun, requireRoom } from "./step-decider.ts";
 
+/** Statuses in which a start has nothing to record. */
+const alreadyStarted: ReadonlySet<ToolCallStatus> = new Set([
+  ToolCallStatus.STARTED,
+  ToolCallStatus.SUCCEEDED,
+  ToolCallStatus.RECONCILED,
+]);
+
 /**
  * tool_call.started; nothing when it runs, succeeded or was reconciled already. LEASE_LOST, QUOTA_EXCEEDED, INVALID_STATE
  * while its outcome is unknown.
@@ -29,18 +36,13 @@ export function startToolCall(
 ): Draft | undefined {
   const live = requireLease(state, lease);
   const head = live.toolCalls.get(toolCallId);
-  switch (head?.toolCall.status) {
-    case ToolCallStatus.STARTED:
-    case ToolCallStatus.SUCCEEDED:
-    case ToolCallStatus.RECONCILED:
-      return undefined;
-    case ToolCallStatus.UNKNOWN:
-      throw new SignalboxError(
-        "INVALID_STATE",
-        `the outcome of tool call ${toolCallId} is unknown; find out what happened and call ReconcileToolCall`,
-        { status: "UNKNOWN" },
-      );
-    default:
+  if (head && alreadyStarted.has(head.toolCall.status)) return undefined;
+  if (head?.toolCall.status === ToolCallStatus.UNKNOWN) {
+    throw new SignalboxError(
+      "INVALID_STATE",
+      `the outcome of tool call ${toolCallId} is unknown; find out what happened and call ReconcileToolCall`,
+      { status: "UNKNOWN" },
+    );
   }
   if (head === undefined && live.toolCalls.size >= maxStepsPerRun) {
     throw new SignalboxError(

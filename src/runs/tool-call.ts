@@ -12,17 +12,16 @@ import { leaseEndOf } from "./lease-end.ts";
 /** The ids of the tool calls that an event changes. Pure. */
 export function toolCallIdsOf(event: Event): readonly string[] {
   const { payload } = event;
-  switch (payload.case) {
-    case "toolCallStarted":
-    case "toolCallSucceeded":
-    case "toolCallFailed":
-    case "toolCallReconciled":
-      return [payload.value.toolCallId];
-    default: {
-      const lease = leaseEndOf(event);
-      return lease ? [...lease.failedToolCallIds, ...lease.unknownToolCallIds] : [];
-    }
+  if (
+    payload.case === "toolCallStarted" ||
+    payload.case === "toolCallSucceeded" ||
+    payload.case === "toolCallFailed" ||
+    payload.case === "toolCallReconciled"
+  ) {
+    return [payload.value.toolCallId];
   }
+  const lease = leaseEndOf(event);
+  return lease ? [...lease.failedToolCallIds, ...lease.unknownToolCallIds] : [];
 }
 
 /** The tool call after an event that changes it; undefined until it was started. Pure. */

@@ -76,6 +76,7 @@ export function createCallEdge({ authenticate, ids, outcomes }: CallEdgeOptions)
       const response = await next(request);
       if (!response.stream) return response;
       const message = watchStream(response.message, {
+        signal: request.signal,
         failed: (error) => outcomes.failed(progress, error, request.signal),
         ended: (code) => outcomes.streamEnded(progress, code),
       });

@@ -2,7 +2,9 @@ import { Code, type ConnectError } from "@connectrpc/connect";
 
 /** Who watches a stream. */
 export interface StreamWatcher {
-  /** The error to hand on instead of the one that the stream threw. */
+  /** The call's signal: a stream that just stops once it is aborted has not ended well. */
+  readonly signal: AbortSignal;
+  /** The error to hand on instead of the one that the stream threw, or that its signal was aborted with. */
   failed(error: unknown): ConnectError;
   /** The stream has ended, once: no code for success, CANCELED when its reader left. */
   ended(code: Code | undefined): void;
@@ -19,14 +21,16 @@ function watchIterator<T>(source: AsyncIterator<T>, watcher: StreamWatcher): Asy
     if (open) watcher.ended(code);
     open = false;
   }
-  function taken(result: IteratorResult<T>): IteratorResult<T> {
-    if (result.done === true) end(undefined);
-    return result;
-  }
   function fail(error: unknown): never {
     const answer = watcher.failed(error);
     end(answer.code);
     throw answer;
+  }
+  function taken(result: IteratorResult<T>): IteratorResult<T> {
+    if (result.done !== true) return result;
+    if (watcher.signal.aborted) fail(watcher.signal.reason);
+    end(undefined);
+    return result;
   }
   return {
     next: () => source.next().then(taken, fail),

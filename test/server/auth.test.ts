@@ -22,7 +22,7 @@ test("takes everyone on this machine for one local user when authentication is o
 test.each(["0.0.0.0", "::", "192.0.2.1"])("refuses to listen on %s without authentication", async (host) => {
   await expect(openTestServer({ host })).rejects.toMatchObject({
     reason: "PERMISSION_DENIED",
-    message: expect.stringMatching(/SIGNALBOX_AUTH=static_token.*SIGNALBOX_HOST=127.0.0.1/),
+    message: expect.stringMatching(/SIGNALBOX_AUTH=static_token.*SIGNALBOX_HOST=127.0.0.1/) as string,
   });
 });
 

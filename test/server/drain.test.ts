@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { connect as connectHttp2 } from "node:http2";
 import { connect } from "node:net";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
 import { describe, expect, test } from "vitest";
 import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 import { EventService } from "../../gen/signalbox/v1/event_service_pb.ts";
@@ -69,6 +70,24 @@ describe.each(Object.entries(transports))("while the server drains, over %s", (_
     expect(error).toMatchObject({ code: Code.Unavailable });
     expect(error.findDetails(ErrorInfoSchema)).toMatchObject([{ reason: "DRAINING" }]);
   });
+});
+
+test("a stream that just stops when the time is up is told DRAINING, so that nobody takes it for complete", async () => {
+  const server = await openTestServer({
+    drainTimeoutMs: 50,
+    events: {
+      async *subscribe(_request, { signal }) {
+        yield { frame: { case: "ready", value: {} } };
+        await once(signal, "abort");
+      },
+    },
+  });
+  const client = createClient(EventService, createGrpcTransport({ baseUrl: server.url }));
+  const stream = client.subscribe({})[Symbol.asyncIterator]();
+  await stream.next();
+  const end = stream.next().catch((reason: unknown) => reason);
+  await server[Symbol.asyncDispose]();
+  expect(ConnectError.from(await end).findDetails(ErrorInfoSchema)).toMatchObject([{ reason: "DRAINING" }]);
 });
 
 test("a call that ends for nothing does not hold up the drain", async () => {

@@ -1,5 +1,5 @@
 import type { DescService } from "@bufbuild/protobuf";
-import { type ConnectRouter, type ServiceImpl, type Transport, createClient } from "@connectrpc/connect";
+import type { ConnectRouter, ServiceImpl, Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { pino } from "pino";
 import { Registry } from "prom-client";
@@ -75,7 +75,10 @@ export async function openTestServer(options: TestServerOptions = {}): Promise<T
     routes,
     metrics,
     draining,
-    log: pino({ level: "debug" }, { write: (line: string) => void logs.push(JSON.parse(line)) }),
+    log: pino(
+      { level: "debug" },
+      { write: (line: string) => void logs.push(JSON.parse(line) as Record<string, unknown>) },
+    ),
   });
   return { ...server, calls, logs, metrics, draining };
 }
@@ -91,16 +94,6 @@ export const transports: Record<string, (url: string) => Transport> = {
   // gRPC is HTTP/2 only.
   "gRPC over HTTP/2": (baseUrl) => createGrpcTransport({ baseUrl }),
 };
-
-/** A client of the runs over HTTP/2. */
-export function runClient(server: Server) {
-  return createClient(RunService, createConnectTransport({ baseUrl: server.url, httpVersion: "2" }));
-}
-
-/** A client of the events over HTTP/2. */
-export function eventClient(server: Server) {
-  return createClient(EventService, createConnectTransport({ baseUrl: server.url, httpVersion: "2" }));
-}
 
 /** Posts JSON to a method, as curl does. `body` may be text that is not JSON. */
 export function post(server: Server, method: string, body: unknown, headers: Record<string, string> = {}) {

@@ -1,4 +1,9 @@
+import { once } from "node:events";
+import { createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
 import { expect, test } from "vitest";
+import { EventService } from "../../gen/signalbox/v1/event_service_pb.ts";
+import { until } from "../support/until.ts";
 import { errorOf, infoOf, openTestServer, post } from "./fixture.ts";
 
 test("is alive as long as it answers, and ready when every part is", async () => {
@@ -60,6 +65,28 @@ test("counts calls by method and code", async () => {
   expect(text).toContain(`signalbox_rpc_requests_total{${method},code="ok"} 1`);
   expect(text).toContain(`signalbox_rpc_requests_total{${method},code="invalid_argument"} 1`);
   expect(text).toContain(`signalbox_rpc_duration_seconds_count{${method}} 2`);
+});
+
+test("counts open streams, and a reader who leaves as canceled", async () => {
+  await using server = await openTestServer({
+    events: {
+      async *subscribe(_request, { signal }) {
+        yield { frame: { case: "ready", value: {} } };
+        await once(signal, "abort");
+      },
+    },
+  });
+  const method = 'method="signalbox.v1.EventService/Subscribe"';
+  const client = createClient(EventService, createGrpcTransport({ baseUrl: server.url }));
+  const reader = new AbortController();
+  const stream = client.subscribe({}, { signal: reader.signal })[Symbol.asyncIterator]();
+  await stream.next();
+  expect(await server.metrics.metrics()).toContain(`signalbox_rpc_open_streams{${method}} 1`);
+  reader.abort();
+  await expect(stream.next()).rejects.toThrow("canceled");
+  const closed = async () => (await server.metrics.metrics()).includes(`signalbox_rpc_open_streams{${method}} 0`);
+  await until(closed, { what: "the stream to be closed" });
+  expect(await server.metrics.metrics()).toContain(`signalbox_rpc_requests_total{${method},code="canceled"} 1`);
 });
 
 test("says hello and what to try", async () => {

@@ -1,5 +1,5 @@
 import { createFileRegistry, fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
-import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import { type FileDescriptorProto, FileDescriptorProtoSchema, FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport } from "@connectrpc/connect-node";
 import { describe, expect, test } from "vitest";
@@ -28,6 +28,14 @@ async function* requests(questions: Question[]) {
     // The versions differ in the names of their messages only.
     yield { host: "here", messageRequest: messageRequest as never };
   }
+}
+
+/** The file and all that it imports, in the order in which a registry wants them. */
+function importsFirst(root: FileDescriptorProto, files: FileDescriptorProto[]): FileDescriptorProto[] {
+  const imports = root.dependency.flatMap((imported) =>
+    files.filter(({ name }) => name === imported).flatMap((file) => importsFirst(file, files)),
+  );
+  return [...new Set([...imports, root])];
 }
 
 describe.each(["v1", "v1alpha"] as const)("reflection %s", (version) => {
@@ -83,7 +91,8 @@ describe.each(["v1", "v1alpha"] as const)("reflection %s", (version) => {
         "signalbox/v1/run.proto",
       ]),
     );
-    const registry = createFileRegistry(first, (imported) => files.find(({ name }) => name === imported));
+    const file = importsFirst(first, files);
+    const registry = createFileRegistry({ $typeName: FileDescriptorSetSchema.typeName, file });
     const ours = file_signalbox_v1_run_service.services[0];
     expect(registry.getService("signalbox.v1.RunService")?.methods.map(({ name }) => name)).toEqual(
       ours?.methods.map(({ name }) => name),

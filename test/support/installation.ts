@@ -1,6 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { type Role, serve, type ServeOptions, type Serving } from "../../src/cli/serve.ts";
 import { type ClientOptions, createSignalboxClient, type SignalboxClient } from "../../src/client/client.ts";
+import { builtInHandlers } from "../../src/engine/handlers.ts";
+import { createWorker, type Worker, type WorkerOptions } from "../../src/engine/worker.ts";
 import { openTestBackend, type TestBackend } from "./backend.ts";
 
 /** What a test wants of an installation. */
@@ -9,6 +11,8 @@ export interface InstallationOptions extends Partial<
 > {
   /** Processes that serve, each on a port of its own; default 1. All play every role. */
   readonly servers?: number;
+  /** Workers with the built-in handlers for the default workspace; default 0. */
+  readonly workers?: number;
 }
 
 /** One serving process of an installation. */
@@ -29,13 +33,15 @@ export interface Installation extends AsyncDisposable {
   readonly url: string;
   /** A client of the first server unless `baseUrl` names another one; closed with the installation. */
   client(options?: ClientOptions): SignalboxClient;
+  /** A worker that runs until it is disposed, at the latest with the installation. It has the built-in handlers unless told otherwise. */
+  worker(options?: Partial<WorkerOptions>): Worker;
 }
 
 const roles: ReadonlySet<Role> = new Set(["server", "projector", "reactors"]);
 
 /** Migrates, serves, and returns once it answers. Leases hold 30 s unless told otherwise. */
 export async function openInstallation(options: InstallationOptions = {}): Promise<Installation> {
-  const { servers: count = 1, ...rest } = options;
+  const { servers: serverCount = 1, workers: workerCount = 0, ...rest } = options;
   await using opening = new AsyncDisposableStack();
   const backend = opening.use(await openTestBackend());
   const serveOptions: ServeOptions = {
@@ -58,17 +64,26 @@ export async function openInstallation(options: InstallationOptions = {}): Promi
     ...rest,
   };
   const servers: TestServer[] = [];
-  for (let i = 0; i < count; i++) servers.push(opening.use(await openServer(serveOptions)));
+  for (let i = 0; i < serverCount; i++) servers.push(opening.use(await openServer(serveOptions)));
   const [{ url } = { url: "" }] = servers;
   const clients = opening.use(new DisposableStack());
+  const workers = opening.use(new AsyncDisposableStack());
   const open = opening.move();
-  return {
+  const installation: Installation = {
     backend,
     servers,
     url,
     client: (own = {}) => clients.use(createSignalboxClient(own.transport ? own : { baseUrl: url, ...own })),
+    worker(own = {}) {
+      const worker = workers.use(createWorker({ baseUrl: url, handlers: builtInHandlers, ...own }));
+      const running = worker.run();
+      workers.defer(() => running);
+      return worker;
+    },
     [Symbol.asyncDispose]: () => open.disposeAsync(),
   };
+  for (let i = 0; i < workerCount; i++) installation.worker();
+  return installation;
 }
 
 async function openServer(options: ServeOptions): Promise<TestServer> {

@@ -1,0 +1,52 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+import { reasonOf } from "../client/reason.ts";
+import { SignalboxError } from "../kernel/errors.ts";
+import { StackError } from "../stack/stack-error.ts";
+import { CliError, type ExitCode, exitCodes } from "./cli-error.ts";
+import { maskUrl } from "./mask.ts";
+import type { Failure } from "./output.ts";
+import { settingTable } from "./setting-table.ts";
+
+/** Ways out that the messages themselves, written for every client, can not name. */
+const hints: Record<string, string> = {
+  UNAUTHENTICATED: "Set SIGNALBOX_TOKEN to the token of the server.",
+  STORE_UNAVAILABLE: "signalbox doctor says what is wrong with it.",
+  RUN_NOT_FOUND: "signalbox runs ls lists the runs of the workspace; --workspace chooses another one.",
+  AGENT_NOT_FOUND: "signalbox agents ls lists the agents of the workspace; --workspace chooses another one.",
+  ETAG_MISMATCH: "signalbox agents get shows the agent as it is now.",
+};
+
+/** What an error means to the person who typed the command. `env` says which server was called. */
+export function failureOf(error: unknown, env: NodeJS.ProcessEnv): Failure & { readonly exitCode: ExitCode } {
+  if (error instanceof CliError) return { ...parts(error), hint: error.hint, exitCode: error.exitCode };
+  if (error instanceof StackError) return { ...parts(error), hint: error.hint, exitCode: exitCodes.failed };
+  if (error instanceof SignalboxError) return refused(error.message, error.reason);
+  if (error instanceof ConnectError) {
+    const reason = reasonOf(error);
+    if (reason !== undefined) return refused(error.rawMessage, reason);
+    if (error.code === Code.Unavailable) return unreachable(error, env);
+    return { ...parts(error), message: `the call failed: ${error.message}`, hint: "", exitCode: exitCodes.failed };
+  }
+  const hint = "This is a defect of Signalbox: please report it with the command that you typed.";
+  return { ...parts(error), hint, exitCode: exitCodes.failed };
+}
+
+function parts(error: unknown): Pick<Failure, "message" | "reason"> {
+  return { message: error instanceof Error ? error.message : String(error), reason: undefined };
+}
+
+function refused(message: string, reason: string): Failure & { exitCode: ExitCode } {
+  const exitCode = reason === "STORE_UNAVAILABLE" || reason === "DRAINING" ? exitCodes.unreachable : exitCodes.failed;
+  return { message, reason, hint: hints[reason] ?? "", exitCode };
+}
+
+function unreachable(error: ConnectError, env: NodeJS.ProcessEnv): Failure & { exitCode: ExitCode } {
+  const { variable, fallback } = settingTable.url;
+  const url = maskUrl(env[variable] ?? fallback);
+  return {
+    message: `no Signalbox answers at ${url}: ${error.rawMessage}`,
+    hint: "Start one with `signalbox up` (npm start), or name another with --url or SIGNALBOX_URL.",
+    reason: undefined,
+    exitCode: exitCodes.unreachable,
+  };
+}
