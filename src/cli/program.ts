@@ -72,7 +72,7 @@ function throwErrors(command: Command): void {
     if (error.code === "commander.help") throw usageError("no command was given", helpHint(command));
     throw usageError(error.message.replace(/^error: /, ""), helpHint(command));
   });
-  for (const below of command.commands) throwErrors(below);
+  for (const below of command.commands) throwErrors(below.helpCommand(false));
 }
 
 function helpHint(command: Command): string {

@@ -10,7 +10,7 @@ import { createUsageMeter } from "./usage.ts";
 /** The context of one attempt; everything it records goes through the lease. */
 export function createContext(engine: Engine, claim: Claim, lease: Lease, log: WorkerLog): HandlerContext {
   const { run, leaseToken, unknownToolCalls } = claim;
-  const recordedSteps = new Map(claim.recordedSteps.map((step) => [step.key, step]));
+  const recordedSteps = new Map(claim.recordedSteps.map((earlier) => [earlier.key, earlier]));
   const unknownCalls = new Map(unknownToolCalls.map((call) => [call.key, call]));
   const openSteps = new Map<string, Promise<unknown>>();
   const openCalls = new Map<string, Promise<unknown>>();

@@ -105,6 +105,8 @@ function createSubscription({ filter, after, log, recent, attach }: Subscription
     filter,
     deliver(record) {
       if (behind || record.position <= cursor) return;
+      // What lies between belongs to other views; so the position never goes back.
+      if (catchUp === undefined && queue.length === 0) cursor = record.position - 1n;
       queue.push(record);
       queued += record.body.length;
       if (queue.length > queueRecords || queued > queueBytes) {

@@ -23,17 +23,27 @@ export interface MemoryStoreOptions {
 /** A log in memory with JetStream's habits: for fast tests, simulations and the test harness. Nothing survives the process. */
 export function createMemoryStore(options: MemoryStoreOptions = {}): LogStore {
   const messages: StoredMessage[] = [];
+  const newest = new Map<string, StoredMessage>();
   const tails = new Set<() => void>();
 
   function findLast(filter: string): StoredMessage | undefined {
+    if (!/[*>]/.test(filter)) return newest.get(filter);
     return messages.findLast((message) => subjectMatches(filter, message.subject));
+  }
+
+  function* following(filter: string, after: bigint, head = messages.length): Generator<StoredMessage> {
+    for (const message of messages.values().take(head).drop(Number(after))) {
+      if (subjectMatches(filter, message.subject)) yield message;
+    }
   }
 
   function store(publication: Publication): PublishOutcome {
     if ((findLast(publication.filter)?.position ?? 0n) !== publication.expectPosition) return { status: "conflict" };
     const { subject, body, prevHash, hash } = publication;
     const position = BigInt(messages.length) + 1n;
-    messages.push({ position, subject, body, prevHash, hash });
+    const message = { position, subject, body, prevHash, hash };
+    messages.push(message);
+    newest.set(subject, message);
     for (const wake of tails) wake();
     return { status: "stored", position };
   }
@@ -49,13 +59,11 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): LogStore {
   return {
     publish: async (publication) => publish(publication),
     last: async (filter) => findLast(filter),
-    next: async (filter, after) =>
-      messages.slice(Number(after)).find((message) => subjectMatches(filter, message.subject)),
+    next: async (filter, after) => following(filter, after).next().value ?? undefined,
     batch: async (filter, after, limit) =>
-      messages
-        .slice(Number(after), Math.max(Number(after), messages.length - (options.replicaLag?.() ?? 0)))
-        .filter((message) => subjectMatches(filter, message.subject))
-        .slice(0, limit),
+      following(filter, after, Math.max(0, messages.length - (options.replicaLag?.() ?? 0)))
+        .take(limit)
+        .toArray(),
     bounds: async () => ({ earliest: 1n, head: BigInt(messages.length) }),
     async *tail(after, signal) {
       const own = createBell();

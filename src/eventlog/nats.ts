@@ -76,6 +76,26 @@ async function watch(connection: NatsConnection, log: Logger): Promise<void> {
   }
 }
 
+/**
+ * Calls `reconnected` after every reconnect, until disposed: what the broker kept in memory for us, consumers for example,
+ * may be gone.
+ */
+export function onReconnect({ connection }: Nats, reconnected: () => void): Disposable {
+  const statuses = connection.status();
+  let listening = true;
+  void (async () => {
+    for await (const { type } of statuses) {
+      if (!listening) return;
+      if (type === "reconnect") reconnected();
+    }
+  })();
+  return {
+    [Symbol.dispose]: () => {
+      listening = false;
+    },
+  };
+}
+
 /** Credentials in the address: the client library wants them apart. */
 function parseUrl(url: string) {
   const addresses = url.split(",").map((address) => new URL(address.includes("://") ? address : `nats://${address}`));

@@ -1,6 +1,7 @@
 import { createInbox, type Msg } from "@nats-io/transport-node";
 import type { Logger } from "pino";
 import type { Nats } from "../eventlog/nats.ts";
+import { sleep } from "../kernel/wait.ts";
 import { decodeJob, type Job } from "./job.ts";
 
 /** A job in somebody's hands. */
@@ -14,46 +15,70 @@ export interface Delivery {
 
 /** Those of this process who wait for the jobs of one route. */
 export interface Dispatcher extends Disposable {
+  /** Asks the broker anew for everyone who waits: after a reconnect it may have forgotten them. */
+  reset(): void;
   /** Calls `take` with the next job for up to `maxWaitMs`; it answers whether it wants it. Returns the way to leave early. */
   wait(maxWaitMs: number, take: (delivery: Delivery) => boolean): () => void;
 }
 
 /** A pull is given up this long after the broker should have answered it. */
 const pullGraceMs = 2_000;
+/** The pause after a pull that went wrong. */
+const mendMs = 250;
 
 interface Waiter {
   readonly take: (delivery: Delivery) => boolean;
   readonly deadline: number;
 }
 
+/** What a dispatcher needs. */
+export interface DispatcherOptions {
+  readonly nats: Nats;
+  readonly stream: string;
+  /** The name of the route's consumer. */
+  readonly durable: string;
+  /** Makes the consumer, and the stream, unless they are there. */
+  readonly reopen: () => Promise<unknown>;
+  readonly log: Logger;
+}
+
 /**
  * Pulls exactly as many jobs as there are waiters. A waiter that leaves early leaves its pull behind; the next waiter
  * uses it, and a job that comes meanwhile goes back to its queue at once.
  */
-export function createDispatcher({
-  nats,
-  stream,
-  durable,
-  log,
-}: {
-  nats: Nats;
-  stream: string;
-  durable: string;
-  log: Logger;
-}): Dispatcher {
+export function createDispatcher({ nats, stream, durable, reopen, log }: DispatcherOptions): Dispatcher {
   const { connection } = nats;
   const inbox = createInbox();
   const waiters = new Set<Waiter>();
   // One timer for each pull that the broker has not answered, by the inbox it answers to.
   const pulls = new Map<string, NodeJS.Timeout>();
   let pullCount = 0;
+  let mending: Promise<void> | undefined;
+  let disposed = false;
 
   function closePull(id: string): void {
     clearTimeout(pulls.get(id));
     pulls.delete(id);
   }
 
+  function closePulls(): void {
+    for (const id of pulls.keys()) closePull(id);
+  }
+
+  /** Jobs live in the broker's memory, and the consumer with them: both may be gone after it was restarted. */
+  async function mend(): Promise<void> {
+    try {
+      await reopen();
+    } catch (error) {
+      log.warn({ err: error, durable }, "jobs can not be asked for, trying again");
+    }
+    await sleep(mendMs);
+    mending = undefined;
+    ensurePulls();
+  }
+
   function ensurePulls(): void {
+    if (mending !== undefined || disposed) return;
     for (const { deadline } of [...waiters].slice(pulls.size)) {
       const leftMs = Math.max(1_000, Math.round(deadline - performance.now()));
       const id = `${inbox}.${++pullCount}`;
@@ -73,14 +98,20 @@ export function createDispatcher({
   }
 
   function onMessage(message: Msg): void {
-    closePull(message.subject);
     const status = message.headers?.code;
     if (status) {
-      // 408: nothing came in time. Anything else (consumer gone, leader changed) is worth a line, and another pull.
-      if (status !== 408) log.warn({ durable, status, description: message.headers?.description }, "job pull ended");
-      setTimeout(ensurePulls, status === 408 ? 0 : 250).unref();
+      closePull(message.subject);
+      // 408: nothing came in time. Anything else (consumer gone, leader changed) is worth a line and a look.
+      if (status === 408) return ensurePulls();
+      if (mending === undefined) {
+        log.warn({ durable, status, description: message.headers?.description }, "job pull ended");
+        mending = mend();
+      }
       return;
     }
+    // A job comes under its own subject and does not say which pull it answers: the broker takes them in turn.
+    const [oldest] = pulls.keys();
+    if (oldest !== undefined) closePull(oldest);
     const ackSubject = message.reply ?? "";
     const delivery = { job: decodeJob(message.string()), redelivered: isRedelivered(ackSubject), ackSubject };
     for (const waiter of waiters) {
@@ -104,9 +135,14 @@ export function createDispatcher({
       ensurePulls();
       return () => void waiters.delete(waiter);
     },
+    reset() {
+      closePulls();
+      mending ??= mend();
+    },
     [Symbol.dispose]: () => {
+      disposed = true;
       subscription.unsubscribe();
-      for (const id of pulls.keys()) closePull(id);
+      closePulls();
     },
   };
 }

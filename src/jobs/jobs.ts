@@ -1,13 +1,15 @@
 import { AckPolicy, DiscardPolicy, JetStreamApiError, RetentionPolicy, StorageType } from "@nats-io/jetstream";
-import { nanos } from "@nats-io/transport-node";
+import { nanos, RequestError } from "@nats-io/transport-node";
 import type { Logger } from "pino";
-import type { Nats } from "../eventlog/nats.ts";
+import { type Nats, onReconnect } from "../eventlog/nats.ts";
 import { ensureStream, type StreamSettings } from "../eventlog/streams.ts";
 import { createDispatcher, type Dispatcher, type Delivery } from "./dispatcher.ts";
 import { encodeJob, type Job, type JobRoute } from "./job.ts";
 
 /** "wrong last sequence": a job for this run is there already. */
 const jobExists = new Set([10071, 10164]);
+/** "stream not found". */
+const streamNotFound = 10059;
 /** A positive number lifts the server's default of 1,000 consumers a stream. */
 const maxConsumers = 100_000;
 
@@ -45,21 +47,40 @@ export interface JobsOptions {
 /** Opens the queue; creates the stream or checks it. */
 export async function openJobs(options: JobsOptions): Promise<Jobs> {
   const { nats, stream, prefix, replicas, leaseTtlMs } = options;
-  await ensureStream(nats.jsm, jobsStream(stream, `${prefix}.job.>`, replicas));
   const dispatchers = new Map<string, Promise<Dispatcher>>();
+  const ensureQueue = () => ensureStream(nats.jsm, jobsStream(stream, `${prefix}.job.>`, replicas));
+  await ensureQueue();
+  const watching = onReconnect(nats, () => {
+    for (const open of dispatchers.values()) open.then((dispatcher) => dispatcher.reset(), () => undefined);
+  });
+
+  /** The queue is in the broker's memory: whoever finds it gone makes it anew, and the reconciler fills it. */
+  async function onQueue<T>(ask: () => Promise<T>): Promise<T> {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!isGone(error)) throw error;
+    }
+    await ensureQueue();
+    return ask();
+  }
 
   async function openDispatcher(route: JobRoute): Promise<Dispatcher> {
     // A separator that no part can contain.
     const durable = `${route.queue}~${route.workspaceId}~${route.handler}`;
-    await nats.jsm.consumers.add(stream, {
-      durable_name: durable,
-      filter_subject: `${routeSubject(prefix, route)}.*`,
-      ack_policy: AckPolicy.Explicit,
-      ack_wait: nanos(leaseTtlMs),
-      max_deliver: -1,
-      max_ack_pending: -1,
-    });
-    return createDispatcher({ nats, stream, durable, log: options.log });
+    const reopen = () =>
+      onQueue(() =>
+        nats.jsm.consumers.add(stream, {
+          durable_name: durable,
+          filter_subject: `${routeSubject(prefix, route)}.*`,
+          ack_policy: AckPolicy.Explicit,
+          ack_wait: nanos(leaseTtlMs),
+          max_deliver: -1,
+          max_ack_pending: -1,
+        }),
+      );
+    await reopen();
+    return createDispatcher({ nats, stream, durable, reopen, log: options.log });
   }
 
   function dispatcherOf(route: JobRoute): Promise<Dispatcher> {
@@ -78,18 +99,17 @@ export async function openJobs(options: JobsOptions): Promise<Jobs> {
   return {
     async publish(job) {
       try {
-        await nats.js.publish(`${routeSubject(prefix, job)}.${job.runId}`, encodeJob(job), {
-          expect: { lastSubjectSequence: 0 },
-        });
+        const subject = `${routeSubject(prefix, job)}.${job.runId}`;
+        await onQueue(() => nats.js.publish(subject, encodeJob(job), { expect: { lastSubjectSequence: 0 } }));
         return true;
       } catch (error) {
         if (error instanceof JetStreamApiError && jobExists.has(error.code)) return false;
         throw error;
       }
     },
-    count: async () => (await nats.jsm.streams.info(stream)).state.messages,
+    count: async () => (await onQueue(() => nats.jsm.streams.info(stream))).state.messages,
     async runIds() {
-      const { state } = await nats.jsm.streams.info(stream, { subjects_filter: `${prefix}.job.>` });
+      const { state } = await onQueue(() => nats.jsm.streams.info(stream, { subjects_filter: `${prefix}.job.>` }));
       return new Set(Object.keys(state.subjects ?? {}).map((subject) => subject.split(".").at(-1) ?? ""));
     },
     async next(routes, maxWaitMs, signal) {
@@ -99,10 +119,17 @@ export async function openJobs(options: JobsOptions): Promise<Jobs> {
     release: (ackSubject, delayMs) => respond(ackSubject, `-NAK {"delay": ${nanos(Math.max(0, Math.ceil(delayMs)))}}`),
     finish: (ackSubject) => respond(ackSubject, "+ACK"),
     [Symbol.asyncDispose]: async () => {
+      watching[Symbol.dispose]();
       const open = await Promise.allSettled(dispatchers.values());
       for (const result of open) if (result.status === "fulfilled") result.value[Symbol.dispose]();
     },
   };
+}
+
+/** True when the stream is not there: the broker says so, or nobody listens on its subjects. */
+function isGone(error: unknown): boolean {
+  if (error instanceof JetStreamApiError) return error.code === streamNotFound;
+  return error instanceof Error && error.cause instanceof RequestError && error.cause.isNoResponders();
 }
 
 /** Waits at all dispatchers at once; what arrives after the first goes straight back to its queue. */

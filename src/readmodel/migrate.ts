@@ -31,6 +31,20 @@ export async function migrate(postgres: Postgres, schema: string = liveSchema): 
   });
 }
 
+/** The names of the files that `migrate` would apply. Changes nothing, and refuses what `migrate` refuses. */
+export async function pendingMigrations(postgres: Postgres, schema: string = liveSchema): Promise<string[]> {
+  const known = await readMigrations();
+  return await postgres.withClient(async (client) => {
+    const table = `${pgIdentifier(schema)}.migrations`;
+    const found = await client.query<{ found: boolean }>("select to_regclass($1) is not null as found", [table]);
+    if (!found.rows[0]?.found) return known.map(({ name }) => name);
+    const text = `select name, sha256 from ${table} order by name`;
+    const { rows: applied } = await client.query<{ name: string; sha256: string }>(text);
+    requireKnown(applied, known);
+    return known.slice(applied.length).map(({ name }) => name);
+  });
+}
+
 async function migrateSchema(client: ClientBase, schema: string, migrations: readonly Migration[]): Promise<string[]> {
   const quoted = pgIdentifier(schema);
   await client.query(`create schema if not exists ${quoted}`);

@@ -70,5 +70,6 @@ export function createHttpHandler(options: HttpOptions): RequestHandler {
 }
 
 function welcomeAt(request: EdgeRequest): string {
-  return welcome.replaceAll("HOST", authorityOf(request) ?? "127.0.0.1:8080");
+  const authority = authorityOf(request) ?? "127.0.0.1:8080";
+  return welcome.replaceAll("HOST", () => authority);
 }

@@ -26,7 +26,7 @@ export interface EdgeLimits {
   readonly streamResetBurst: number;
   /** HTTP/2: streams that a peer may reset per second once the burst is used up. */
   readonly streamResetRate: number;
-  /** HTTP/2: pause between pings; a peer that has not answered one when the next is due is gone. */
+  /** HTTP/2: pause between pings; a peer that leaves one unanswered for two such pauses is gone. */
   readonly pingIntervalMs: number;
   /** HTTP/2: how long a connection may stay without a stream. */
   readonly idleTimeoutMs: number;

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { ServerHttp2Session } from "node:http2";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import type { Logger } from "pino";
 import { listenError } from "./address.ts";
 import { createHttp1, createHttp2 } from "./http-servers.ts";
 import type { EdgeLimits } from "./limits.ts";
@@ -16,6 +17,7 @@ export interface ListenerOptions {
   readonly port: number;
   readonly limits: EdgeLimits;
   readonly onRequest: RequestHandler;
+  readonly log: Logger;
 }
 
 /** One port that speaks HTTP/1.1 and HTTP/2 without TLS. */
@@ -31,7 +33,7 @@ export interface Listener {
 }
 
 /** Opens the port. INVALID_STATE when it is taken, PERMISSION_DENIED when this user may not open it. */
-export async function openListener({ address, port, limits, onRequest }: ListenerOptions): Promise<Listener> {
+export async function openListener({ address, port, limits, onRequest, log }: ListenerOptions): Promise<Listener> {
   const sockets = new Set<Socket>();
   // Those that are not known to speak HTTP/2.
   const http1Sockets = new Set<Socket>();
@@ -74,6 +76,8 @@ export async function openListener({ address, port, limits, onRequest }: Listene
   );
   net.maxConnections = limits.maxConnections;
   await listen(net, address, port);
+  // Out of file descriptors, for example: the connections that are open go on.
+  net.on("error", (error) => log.error({ err: error }, "connection could not be accepted"));
 
   return {
     port: (net.address() as AddressInfo).port,

@@ -79,6 +79,7 @@ export async function openServer(options: ServerOptions): Promise<Server> {
     port: options.port,
     limits: { ...defaultLimits, ...options.limits },
     onRequest: createRequestHandler(options, shutdown.signal),
+    log: options.log,
   });
 
   async function close(): Promise<void> {

@@ -1,8 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { type Role, serve, type ServeOptions, type Serving } from "../../src/cli/serve.ts";
 import { type ClientOptions, createSignalboxClient, type SignalboxClient } from "../../src/client/client.ts";
-import { builtInHandlers } from "../../src/engine/handlers.ts";
-import { createWorker, type Worker, type WorkerOptions } from "../../src/engine/worker.ts";
+import { builtInHandlers, createWorker, type Worker, type WorkerOptions } from "../../src/engine/worker.ts";
 import { openTestBackend, type TestBackend } from "./backend.ts";
 
 /** What a test wants of an installation. */
@@ -75,10 +74,10 @@ export async function openInstallation(options: InstallationOptions = {}): Promi
     url,
     client: (own = {}) => clients.use(createSignalboxClient(own.transport ? own : { baseUrl: url, ...own })),
     worker(own = {}) {
-      const worker = workers.use(createWorker({ baseUrl: url, handlers: builtInHandlers, ...own }));
+      const worker = createWorker({ baseUrl: url, handlers: builtInHandlers, ...own });
       const running = worker.run();
       workers.defer(() => running);
-      return worker;
+      return workers.use(worker);
     },
     [Symbol.asyncDispose]: () => open.disposeAsync(),
   };

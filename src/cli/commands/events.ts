@@ -31,7 +31,9 @@ Examples:
   $ signalbox events tail --run run_01J…
   $ signalbox events tail --from 0 --type 'run.*' --json`,
     )
-    .action((options: EventOptions) => act(async (cli) => (await import("../actions/events.ts")).tailEvents(cli, options)));
+    .action((options: EventOptions) =>
+      act(async (cli) => (await import("../actions/events.ts")).tailEvents(cli, options)),
+    );
   filtered(events.command("ls"))
     .description("list recorded events in order")
     .option("--from <position>", "start after this position (default: the beginning)", positionOption)

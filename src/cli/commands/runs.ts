@@ -62,7 +62,10 @@ export function addRuns(program: Command, act: Act): void {
     .command("wait <run-id>")
     .description("wait until a run has ended and show it")
     .option("--timeout <time>", "how long at most, for example 30s (default: until it ends)", durationOption)
-    .addHelpText("after", "\nExits with 0 only when the run succeeded.\n\nExamples:\n  $ signalbox runs wait run_01J… --timeout 5m")
+    .addHelpText(
+      "after",
+      "\nExits with 0 only when the run succeeded.\n\nExamples:\n  $ signalbox runs wait run_01J… --timeout 5m",
+    )
     .action((runId: string, options: WaitRunOptions) =>
       act(async (cli) => (await import("../actions/runs.ts")).waitRun(cli, runId, options)),
     );

@@ -21,12 +21,18 @@ export function addUpkeep(program: Command, act: Act): void {
   program
     .command("verify")
     .description("fold the log again, compare with the read models, and check the hash chains")
-    .addHelpText("after", `${stores}\nExits with 1 when something differs.\n\nExamples:\n  $ signalbox verify\n  $ signalbox verify --json`)
+    .addHelpText(
+      "after",
+      `${stores}\nExits with 1 when something differs.\n\nExamples:\n  $ signalbox verify\n  $ signalbox verify --json`,
+    )
     .action(() => act(async (cli) => (await import("../actions/verify.ts")).verifyTables(cli)));
   program
     .command("doctor")
     .description("say what is wrong and what to do")
-    .addHelpText("after", "\nChanges nothing. Exits with 1 when there is a problem.\n\nExamples:\n  $ signalbox doctor\n  $ signalbox doctor --json")
+    .addHelpText(
+      "after",
+      "\nChanges nothing. Exits with 1 when there is a problem.\n\nExamples:\n  $ signalbox doctor\n  $ signalbox doctor --json",
+    )
     .action(() => act(async (cli) => (await import("../actions/doctor.ts")).doctor(cli)));
   program
     .command("config")

@@ -1,0 +1,14 @@
+import { openNats } from "../src/eventlog/nats.ts";
+import type { BareClientsProcess } from "./processes/bare-clients.ts";
+import type { SubscribersProcess } from "./processes/subscribers.ts";
+import type { WriterProcess } from "./processes/writer.ts";
+import { type Figure, figureOf } from "./report/figure.ts";
+import { type Backend, openBackend } from "./support/backend.ts";
+import { ensureBareStreams } from "./support/bare-log.ts";
+import type { Bench, Benchmark } from "./support/bench.ts";
+import { processModule, type RunningServer, startBareServer, startServer } from "./support/installation.ts";
+import { createLogger } from "./support/logger.ts";
+import { type Remote, startProcess } from "./support/remote.ts";
+import { inTurns } from "./support/rounds.ts";
+import type { BareServerProcess } from "./processes/bare-server.ts";
+import type { ServerProcess } from "./processes/server.ts";

@@ -1,0 +1,50 @@
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { type Run, RunStatus } from "../../../gen/signalbox/v1/run_pb.ts";
+import { createBackoff, pause } from "../../client/backoff.ts";
+import { isTransient, type SignalboxClient } from "../../client/client.ts";
+import { type ExitCode, exitCodes } from "../cli-error.ts";
+import type { Cli } from "../cli.ts";
+
+/** How long one call waits for the end of a run. */
+const pollMs = 30_000;
+
+/** The exit code that says how a run ended; timeUp while it has not. */
+export function exitCodeOf({ status }: Run): ExitCode {
+  if (status === RunStatus.SUCCEEDED) return exitCodes.ok;
+  return isTerminal(status) ? exitCodes.failed : exitCodes.timeUp;
+}
+
+/**
+ * The run once it has ended, or as it is when `timeoutMs` are over or the signal aborts. Outlasts a server that goes away
+ * after it has answered once.
+ */
+export async function waitForEnd(
+  client: Pick<SignalboxClient, "runs">,
+  { output, signal }: Cli,
+  runId: string,
+  timeoutMs = Infinity,
+): Promise<Run> {
+  const until = performance.now() + timeoutMs;
+  const backoff = createBackoff(100, 5_000);
+  let { run } = await client.runs.getRun({ runId }, { signal });
+  while (run !== undefined && !isTerminal(run.status) && !signal.aborted) {
+    const leftMs = Math.max(0, until - performance.now());
+    if (leftMs === 0) break;
+    try {
+      const timeout = durationFromMs(Math.ceil(Math.min(pollMs, leftMs)));
+      run = (await client.runs.waitRun({ runId, timeout }, { signal, timeoutMs: 2 * pollMs })).run;
+      backoff.reset();
+    } catch (error) {
+      if (signal.aborted) break;
+      if (!isTransient(error)) throw error;
+      output.note(`the server is away, waiting for it: ${error instanceof Error ? error.message : String(error)}`);
+      await pause(backoff.next(), signal);
+    }
+  }
+  if (run === undefined) throw new Error("the server answered without a run");
+  return run;
+}
+
+function isTerminal(status: RunStatus): boolean {
+  return status === RunStatus.SUCCEEDED || status === RunStatus.FAILED || status === RunStatus.CANCELED;
+}

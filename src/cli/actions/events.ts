@@ -1,0 +1,61 @@
+import { toJson } from "@bufbuild/protobuf";
+import { type Event, EventSchema } from "../../../gen/signalbox/v1/event_pb.ts";
+import { follow, type SignalboxClient } from "../../client/client.ts";
+import { type ExitCode, exitCodes } from "../cli-error.ts";
+import type { Cli } from "../cli.ts";
+import type { EventOptions, ListEventsOptions } from "../commands/events.ts";
+import { createTimeline } from "../views/timeline.ts";
+import { openClient } from "./client.ts";
+
+/** The largest page that the server gives. */
+const maxPageSize = 200;
+
+/** `signalbox events tail`. */
+export async function tailEvents(cli: Cli, options: EventOptions): Promise<ExitCode> {
+  const { output, signal } = cli;
+  using client = openClient(cli);
+  // Asked in any case: a server that never was there is an error, one that goes away later is waited for.
+  const head = await headPosition(client, signal);
+  const fromPosition = options.from ?? (options.run === undefined ? head : 0n);
+  const timeline = createTimeline();
+  const onRetry = (error: unknown) => output.note(`connection lost, trying again: ${String(error)}`);
+  for await (const event of follow(client, { filter: filterOf(options), fromPosition, signal, onRetry })) {
+    output.show(toJson(EventSchema, event), timeline.at(event));
+  }
+  return exitCodes.ok;
+}
+
+/** `signalbox events ls`. */
+export async function listEvents(cli: Cli, options: ListEventsOptions): Promise<ExitCode> {
+  const { output, signal } = cli;
+  using client = openClient(cli);
+  const timeline = createTimeline();
+  let afterPosition = options.from ?? 0n;
+  for (let left = options.limit; left > 0;) {
+    const page = { afterPosition, pageSize: Math.min(left, maxPageSize) };
+    const { events, nextPosition } = await client.events.listEvents({ filter: filterOf(options), ...page }, { signal });
+    for (const event of events) output.show(toJson(EventSchema, event), timeline.at(event));
+    if (events.length === 0 && nextPosition <= afterPosition) break;
+    left -= events.length;
+    afterPosition = nextPosition;
+  }
+  return exitCodes.ok;
+}
+
+function filterOf({ run = "", room = "", type = [] }: EventOptions) {
+  return { runId: run, roomId: room, types: [...type] };
+}
+
+/** The newest position of the log. */
+async function headPosition(client: Pick<SignalboxClient, "events">, signal: AbortSignal): Promise<Event["position"]> {
+  const enough = new AbortController();
+  try {
+    const frames = client.events.subscribe({}, { signal: AbortSignal.any([signal, enough.signal]) });
+    for await (const { frame } of frames) {
+      if (frame.case === "ready") return frame.value.headPosition;
+    }
+    throw new Error("the server ended a subscription without a word");
+  } finally {
+    enough.abort();
+  }
+}

@@ -1,0 +1,28 @@
+import { migrate } from "../../readmodel/migrate.ts";
+import { openPostgres } from "../../readmodel/postgres.ts";
+import { type ExitCode, exitCodes } from "../cli-error.ts";
+import type { Cli } from "../cli.ts";
+import { createLogger } from "../logger.ts";
+import { readSettings, type Settings } from "../settings.ts";
+import { openUpkeepStores } from "../upkeep-stores.ts";
+
+/** `signalbox migrate`. */
+export async function migrateTables(cli: Cli): Promise<ExitCode> {
+  const settings = readSettings(cli.env);
+  const log = createLogger(settings.logLevel, process.stderr);
+  await using stores = await openDatabase(cli, settings, log);
+  await using postgres = openPostgres({ url: stores.databaseUrl, log, maxConnections: 1 });
+  const applied = await migrate(postgres);
+  cli.output.show(
+    { applied },
+    applied.length === 0 ? "the read models are up to date" : applied.map((name) => `applied ${name}`).join("\n"),
+  );
+  return exitCodes.ok;
+}
+
+/** The database alone where it is named: then nothing is started. */
+async function openDatabase(cli: Cli, settings: Settings, log: Parameters<typeof openUpkeepStores>[2]) {
+  const { databaseUrl } = settings;
+  if (databaseUrl !== undefined) return { databaseUrl, [Symbol.asyncDispose]: () => Promise.resolve() };
+  return openUpkeepStores(cli, settings, log);
+}

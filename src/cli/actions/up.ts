@@ -1,0 +1,50 @@
+import { migrate } from "../../readmodel/migrate.ts";
+import { openPostgres } from "../../readmodel/postgres.ts";
+import { aborted } from "../../kernel/wait.ts";
+import { openStack } from "../../stack/stack.ts";
+import { type ExitCode, exitCodes } from "../cli-error.ts";
+import type { Cli } from "../cli.ts";
+import { createLogger } from "../logger.ts";
+import { announceStack } from "../running-stack.ts";
+import { readSettings } from "../settings.ts";
+import { readyText } from "../views/ready.ts";
+import { playRoles } from "./serving.ts";
+
+/** `signalbox up`: the whole stack on this machine, until it is told to stop. */
+export async function up(cli: Cli): Promise<ExitCode> {
+  const settings = readSettings(cli.env);
+  const log = createLogger(settings.logLevel, process.stderr);
+  const stop = new AbortController();
+  const onFatal = (error: unknown) => stop.abort(error);
+  const signal = AbortSignal.any([cli.signal, stop.signal]);
+  try {
+    cli.output.progress("starting …");
+    await using stack = await openStack({
+      ...settings,
+      // `replicated` is for a cluster of the user's own; there is no embedded one then.
+      durability: settings.durability === "relaxed" ? "relaxed" : "fsync",
+      log,
+      onFatal,
+      signal,
+      env: cli.env,
+    });
+    const { natsUrl, databaseUrl, dataDir } = stack;
+    await migrateAt(databaseUrl, log);
+    await using playing = await playRoles({ ...settings, natsUrl, databaseUrl, dataDir }, log, signal, onFatal);
+    const embedded = settings.natsUrl === undefined || settings.databaseUrl === undefined;
+    await using _word = embedded ? await announceStack(dataDir, { pid: process.pid, natsUrl, databaseUrl }) : undefined;
+    cli.output.progress("");
+    const url = playing.url ?? null;
+    cli.output.show({ url, dataDir, durability: settings.durability }, readyText(settings, playing.url, dataDir));
+    await aborted(signal);
+  } catch (error) {
+    if (!cli.signal.aborted) throw error;
+  }
+  if (stop.signal.aborted) throw stop.signal.reason;
+  return exitCodes.ok;
+}
+
+async function migrateAt(databaseUrl: string, log: Parameters<typeof openPostgres>[0]["log"]): Promise<void> {
+  await using postgres = openPostgres({ url: databaseUrl, log, maxConnections: 1 });
+  await migrate(postgres);
+}

@@ -1,0 +1,102 @@
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import type { Event } from "../../../gen/signalbox/v1/event_pb.ts";
+import { type LeaseEnd } from "../../../gen/signalbox/v1/run_event_pb.ts";
+import { RunEndReasonSchema } from "../../../gen/signalbox/v1/run_pb.ts";
+import { enumName } from "../../kernel/enum-name.ts";
+import { errorText, labelsText, principalText, shorten, shortJson, timeText } from "./values.ts";
+
+const maxDetail = 120;
+
+/** Tells events line by line; remembers what steps and tool calls are called, because their later events do not say. */
+export interface Timeline {
+  /** `+0.012s  run.claimed  …`, the time since the first event that was told. */
+  since(event: Event): string;
+  /** `<position>  <time>  run.claimed  <stream>  …`, for events of many streams. */
+  at(event: Event): string;
+}
+
+/** A timeline without events. */
+export function createTimeline(): Timeline {
+  const names = new Map<string, string>();
+  let startMs: number | undefined;
+
+  function detail(event: Event): string {
+    const { payload } = event;
+    if (payload.case === "stepStarted") names.set(payload.value.stepId, payload.value.name || payload.value.key);
+    if (payload.case === "toolCallStarted") names.set(payload.value.toolCallId, payload.value.tool);
+    return shorten(
+      detailOf(event, (id) => names.get(id) ?? id),
+      maxDetail,
+    );
+  }
+
+  return {
+    since(event) {
+      const ms = event.createTime === undefined ? 0 : timestampMs(event.createTime);
+      startMs ??= ms;
+      const seconds = ((ms - startMs) / 1_000).toFixed(3);
+      return `${`+${seconds}s`.padStart(10)}  ${event.type.padEnd(20)}  ${detail(event)}`.trimEnd();
+    },
+    at(event) {
+      const cells = [String(event.position).padStart(7), timeText(event.createTime), event.type.padEnd(20)];
+      return [...cells, event.stream?.id ?? "", detail(event)].join("  ").trimEnd();
+    },
+  };
+}
+
+function detailOf(event: Event, nameOf: (id: string) => string): string {
+  const { payload } = event;
+  switch (payload.case) {
+    case "runCreated": {
+      const { handler, agentId, input, labels } = payload.value;
+      return words(handler, agentId, labelsText(labels), shortJson(input, 60), `by ${principalText(event.actor)}`);
+    }
+    case "runClaimed": {
+      const { attempt, workerId, lost } = payload.value;
+      return words(`attempt ${attempt} by ${workerId}`, lost && `after a lapsed lease${left(lost, nameOf)}`);
+    }
+    case "runReleased":
+      return words(payload.value.reason, left(payload.value.lease, nameOf));
+    case "runAttemptFailed":
+      return words(errorText(payload.value.error, 80), `next attempt from ${timeText(payload.value.availableTime)}`);
+    case "runLeaseExpired":
+      return words("no heartbeat in time", left(payload.value.lease, nameOf));
+    case "runSucceeded":
+      return shortJson(payload.value.output, maxDetail);
+    case "runFailed":
+      return words(enumName(RunEndReasonSchema, payload.value.endReason), errorText(payload.value.error, maxDetail));
+    case "runCanceled":
+      return words(payload.value.reason, `by ${principalText(event.actor)}`);
+    case "stepStarted":
+      return words(nameOf(payload.value.stepId), shortJson(payload.value.input, 60));
+    case "stepCompleted":
+      return words(nameOf(payload.value.stepId), shortJson(payload.value.output, 60));
+    case "stepFailed":
+      return words(nameOf(payload.value.stepId), errorText(payload.value.error, 80));
+    case "toolCallStarted":
+      return words(nameOf(payload.value.toolCallId), shortJson(payload.value.arguments, 60));
+    case "toolCallSucceeded":
+      return words(nameOf(payload.value.toolCallId), shortJson(payload.value.result, 60));
+    case "toolCallFailed":
+      return words(nameOf(payload.value.toolCallId), errorText(payload.value.error, 80));
+    case "toolCallReconciled":
+      return words(nameOf(payload.value.toolCallId), payload.value.note, shortJson(payload.value.result, 60));
+    case "agentCreated":
+    case "agentUpdated":
+      return words(payload.value.agent?.name, `by ${principalText(event.actor)}`);
+    case "agentArchived":
+      return `by ${principalText(event.actor)}`;
+    case undefined:
+      return "a kind of event that this program does not know; upgrade it";
+  }
+}
+
+/** What a lease left behind when it ended. */
+function left(lease: LeaseEnd | undefined, nameOf: (id: string) => string): string {
+  const unknown = lease?.unknownToolCallIds ?? [];
+  return unknown.length === 0 ? "" : `, outcome unknown: ${unknown.map(nameOf).join(", ")}`;
+}
+
+function words(...parts: (string | undefined)[]): string {
+  return parts.filter((part) => part !== undefined && part !== "").join("  ");
+}

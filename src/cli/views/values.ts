@@ -1,0 +1,60 @@
+import { durationMs, type Timestamp, timestampDate, timestampMs, type Value } from "@bufbuild/protobuf/wkt";
+import type { Principal } from "../../../gen/signalbox/v1/common_pb.ts";
+import type { AgentLimits } from "../../../gen/signalbox/v1/agent_pb.ts";
+import { type RunError } from "../../../gen/signalbox/v1/run_pb.ts";
+import { valueToJson } from "../../client/json.ts";
+
+/** A value as JSON on one line, cut to `maxLength` characters; empty when it is unset. */
+export function shortJson(value: Value | undefined, maxLength: number): string {
+  const json = valueToJson(value);
+  return json === undefined ? "" : shorten(JSON.stringify(json), maxLength);
+}
+
+/** The text on one line, cut to `maxLength` characters. */
+export function shorten(text: string, maxLength: number): string {
+  const line = text.replace(/\s*\n\s*/g, " ");
+  return line.length <= maxLength ? line : `${line.slice(0, maxLength - 1)}…`;
+}
+
+/** A time as `2026-11-21 08:00:00Z`; empty when it is unset. */
+export function timeText(time: Timestamp | undefined): string {
+  if (time === undefined) return "";
+  return timestampDate(time).toISOString().replace("T", " ").replace(/\.\d+/, "");
+}
+
+/** How long it was from one time to the other; empty unless both are set. */
+export function tookText(start: Timestamp | undefined, end: Timestamp | undefined): string {
+  return start === undefined || end === undefined ? "" : durationText(timestampMs(end) - timestampMs(start));
+}
+
+/** Milliseconds for people: `12 ms`, `3.4 s`, `5 min 6 s`. */
+export function durationText(ms: number): string {
+  if (ms < 1_000) return `${Math.round(ms)} ms`;
+  if (ms < 60_000) return `${(ms / 1_000).toFixed(1)} s`;
+  return `${Math.floor(ms / 60_000)} min ${Math.floor((ms % 60_000) / 1_000)} s`;
+}
+
+/** An error as `CODE: message`; empty when it is unset. */
+export function errorText(error: RunError | undefined, maxLength: number): string {
+  return error === undefined ? "" : `${error.code}: ${shorten(error.message, maxLength)}`;
+}
+
+/** Who did something, and on whose behalf; empty when it is unset. */
+export function principalText(principal: Principal | undefined): string {
+  if (principal === undefined) return "";
+  return [principal, ...principal.onBehalfOf].map(({ id }) => id).join(" for ");
+}
+
+/** Labels as `key=value` with blanks between. */
+export function labelsText(labels: Readonly<Record<string, string>>): string {
+  return Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(" ");
+}
+
+/** The limits of an agent; empty when it has none. */
+export function limitsText(limits: AgentLimits | undefined): string {
+  const longest = limits?.maxDuration === undefined ? "" : `at most ${durationText(durationMs(limits.maxDuration))}`;
+  const attempts = limits?.retryPolicy?.maxAttempts ? `${limits.retryPolicy.maxAttempts} attempts` : "";
+  return [longest, attempts].filter((text) => text !== "").join(", ");
+}

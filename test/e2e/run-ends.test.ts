@@ -1,0 +1,336 @@
+import { durationFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import { Code } from "@connectrpc/connect";
+import { afterAll, describe, expect, test } from "vitest";
+import { RunEndReason, RunStatus } from "../../gen/signalbox/v1/run_pb.ts";
+import { jsonValue, type SignalboxClient, valueToJson } from "../../src/client/client.ts";
+import { HandlerError, RunStoppedError } from "../../src/engine/worker.ts";
+import { newWorkspaceId, openInstallation } from "../support/installation.ts";
+import { until } from "../support/until.ts";
+import { claim, createAndClaim } from "./claims.ts";
+import { reasonFor, refusal } from "./refusal.ts";
+
+const installation = await openInstallation({ leaseTtlMs: 1_500 });
+afterAll(() => installation[Symbol.asyncDispose]());
+
+function newWorkspace() {
+  const workspaceId = newWorkspaceId();
+  return { workspaceId, client: installation.client({ workspaceId }) };
+}
+
+async function createRun(client: SignalboxClient, request: Parameters<SignalboxClient["runs"]["createRun"]>[0]) {
+  const { run } = await client.runs.createRun(request);
+  return run?.runId ?? "";
+}
+
+async function ended(client: SignalboxClient, runId: string) {
+  const { run } = await client.runs.waitRun({ runId, timeout: { seconds: 20n } });
+  if (run === undefined) throw new Error(`WaitRun answered without run ${runId}`);
+  return run;
+}
+
+async function eventTypes(client: SignalboxClient, runId: string): Promise<string[]> {
+  const { events } = await client.events.listEvents({ filter: { runId } });
+  return events.map(({ type }) => type);
+}
+
+describe("WaitRun", () => {
+  test("answers with the run as it is when the time is up", async () => {
+    const { client } = newWorkspace();
+    const runId = await createRun(client, { handler: "nobody" });
+    const { run } = await client.runs.waitRun({ runId, timeout: durationFromMs(50) });
+    expect(run).toMatchObject({ runId, status: RunStatus.QUEUED });
+  });
+
+  test("answers at once for a run that has ended", async () => {
+    const { client } = newWorkspace();
+    const runId = await createRun(client, { handler: "nobody" });
+    await client.runs.cancelRun({ runId });
+    const { run } = await client.runs.waitRun({ runId, timeout: durationFromMs(0) });
+    expect(run).toMatchObject({ status: RunStatus.CANCELED });
+  });
+
+  test("answers many who wait for one run", async () => {
+    const { client } = newWorkspace();
+    const runId = await createRun(client, { handler: "by_hand" });
+    const waiting = Array.from({ length: 20 }, () => ended(client, runId));
+    const { leaseToken } = await claim(client, "by_hand");
+    await client.engine.completeRun({ leaseToken, output: jsonValue("done") });
+    for (const run of await Promise.all(waiting)) expect(run).toMatchObject({ status: RunStatus.SUCCEEDED });
+  });
+});
+
+describe("CancelRun", () => {
+  test("ends a queued run, and no worker gets it any more", async () => {
+    const { client } = newWorkspace();
+    const runId = await createRun(client, { handler: "by_hand" });
+    const { run } = await client.runs.cancelRun({ runId, reason: "changed my mind" });
+    expect(run).toMatchObject({ status: RunStatus.CANCELED, endReason: RunEndReason.CANCELED });
+    const next = await createAndClaim(client);
+    expect(next.run.runId).not.toBe(runId);
+    const { events } = await client.events.listEvents({ filter: { runId } });
+    expect(events.map(({ payload }) => payload)).toMatchObject([
+      { case: "runCreated" },
+      { case: "runCanceled", value: { reason: "changed my mind" } },
+    ]);
+  });
+
+  test("ends a running run: its handler's signal aborts, and nothing that it writes later is recorded", async () => {
+    const { client, workspaceId } = newWorkspace();
+    const started = Promise.withResolvers<void>();
+    const stopped = Promise.withResolvers<unknown>();
+    const late = Promise.withResolvers<unknown>();
+    await using _worker = installation.worker({
+      workspaceId,
+      handlers: {
+        async stubborn(ctx) {
+          started.resolve();
+          await new Promise((resolve) => ctx.signal.addEventListener("abort", resolve));
+          stopped.resolve(ctx.signal.reason);
+          await ctx.step("late", () => 1).catch(late.resolve);
+          return "late output";
+        },
+      },
+    });
+    const runId = await createRun(client, { handler: "stubborn" });
+    await started.promise;
+    await client.runs.cancelRun({ runId });
+    expect(await stopped.promise).toBeInstanceOf(RunStoppedError);
+    expect(await stopped.promise).toMatchObject({ why: "canceled" });
+    expect(await late.promise).toBeInstanceOf(RunStoppedError);
+    expect(await eventTypes(client, runId)).toEqual(["run.created", "run.claimed", "run.canceled"]);
+  });
+
+  test("fences the lease out: a heartbeat says so, every write is LEASE_LOST", async () => {
+    const { client } = newWorkspace();
+    const { run, leaseToken } = await createAndClaim(client);
+    await client.runs.cancelRun({ runId: run.runId });
+    expect(await client.engine.heartbeat({ leaseToken })).toMatchObject({ cancelRequested: true });
+    expect(await reasonFor(client.engine.startStep({ leaseToken, key: "a" }))).toBe("LEASE_LOST");
+    expect(await reasonFor(client.engine.completeRun({ leaseToken }))).toBe("LEASE_LOST");
+    expect(await reasonFor(client.engine.releaseRun({ leaseToken }))).toBe("LEASE_LOST");
+  });
+
+  test("may be repeated, and records nothing then", async () => {
+    const { client } = newWorkspace();
+    const runId = await createRun(client, { handler: "nobody" });
+    const first = await client.runs.cancelRun({ runId });
+    const second = await client.runs.cancelRun({ runId, reason: "again" });
+    expect(second).toEqual(first);
+    expect(await eventTypes(client, runId)).toEqual(["run.created", "run.canceled"]);
+  });
+
+  test("is refused for a run that has succeeded", async () => {
+    const { client } = newWorkspace();
+    const { run, leaseToken } = await createAndClaim(client);
+    await client.engine.completeRun({ leaseToken });
+    expect(await refusal(client.runs.cancelRun({ runId: run.runId }))).toMatchObject({
+      code: Code.FailedPrecondition,
+      reason: "INVALID_STATE",
+      metadata: { status: "succeeded" },
+    });
+  });
+
+  test("and a completion at the same time: one of them wins", async () => {
+    const { client } = newWorkspace();
+    for (let round = 0; round < 10; round++) {
+      const { run, leaseToken } = await createAndClaim(client);
+      const [canceled, completed] = await Promise.allSettled([
+        client.runs.cancelRun({ runId: run.runId }),
+        client.engine.completeRun({ leaseToken }),
+      ]);
+      expect([canceled.status, completed.status].toSorted()).toEqual(["fulfilled", "rejected"]);
+      const types = await eventTypes(client, run.runId);
+      expect(types).toEqual([
+        "run.created",
+        "run.claimed",
+        canceled.status === "fulfilled" ? "run.canceled" : "run.succeeded",
+      ]);
+    }
+  });
+});
+
+describe("max_duration", () => {
+  const maxDuration = durationFromMs(300);
+  const exceeded = {
+    status: RunStatus.FAILED,
+    endReason: RunEndReason.DEADLINE_EXCEEDED,
+    error: { code: "DEADLINE_EXCEEDED" },
+  };
+
+  test("fails a queued run that nobody takes", async () => {
+    const { client } = newWorkspace();
+    const run = await ended(client, await createRun(client, { handler: "nobody", maxDuration }));
+    expect(run).toMatchObject({ ...exceeded, attempt: 0 });
+    expect(timestampMs(run.endTime!)).toBeGreaterThanOrEqual(timestampMs(run.deadlineTime!));
+  });
+
+  test("fails a running run and fences its worker out", async () => {
+    const { client } = newWorkspace();
+    const runId = await createRun(client, { handler: "by_hand", maxDuration });
+    const { leaseToken } = await claim(client, "by_hand");
+    expect(await ended(client, runId)).toMatchObject({ ...exceeded, attempt: 1 });
+    expect(await client.engine.heartbeat({ leaseToken })).toMatchObject({ cancelRequested: true });
+    expect(await reasonFor(client.engine.completeRun({ leaseToken }))).toBe("LEASE_LOST");
+  });
+
+  test("stops a handler", async () => {
+    const { client, workspaceId } = newWorkspace();
+    await using _worker = installation.worker({ workspaceId });
+    const runId = await createRun(client, { handler: "sleep", input: jsonValue({ ms: 60_000 }), maxDuration });
+    expect(await ended(client, runId)).toMatchObject(exceeded);
+  });
+
+  test("fails a run that waits for its next attempt", async () => {
+    const { client } = newWorkspace();
+    const retryPolicy = { initialBackoff: { seconds: 60n } };
+    const runId = await createRun(client, { handler: "by_hand", maxDuration: durationFromMs(1_000), retryPolicy });
+    const { leaseToken } = await claim(client, "by_hand");
+    await client.engine.failRun({ leaseToken, error: { code: "FLAKY", message: "once", retryable: true } });
+    expect(await ended(client, runId)).toMatchObject(exceeded);
+  });
+
+  test("of an agent holds for its runs, unless they say otherwise", async () => {
+    const { client } = newWorkspace();
+    const { agent } = await client.agents.createAgent({ name: "hasty", handler: "nobody", limits: { maxDuration } });
+    const agentId = agent?.agentId ?? "";
+    const patient = await createRun(client, { agentId, maxDuration: { seconds: 60n } });
+    expect(await ended(client, await createRun(client, { agentId }))).toMatchObject(exceeded);
+    expect((await client.runs.getRun({ runId: patient })).run).toMatchObject({ status: RunStatus.QUEUED });
+  });
+});
+
+describe("failures", () => {
+  const retryPolicy = { maxAttempts: 3, initialBackoff: durationFromMs(50), maxBackoff: durationFromMs(100) };
+
+  test("are repeated with growing pauses until the run succeeds", async () => {
+    const { client, workspaceId } = newWorkspace();
+    await using _worker = installation.worker({ workspaceId });
+    const input = jsonValue({ failures: 2 });
+    const runId = await createRun(client, { handler: "flaky", input, retryPolicy });
+    const run = await ended(client, runId);
+    expect(run).toMatchObject({ status: RunStatus.SUCCEEDED, attempt: 3, failedAttempts: 2 });
+    expect(valueToJson(run.output)).toEqual({ attempts: 3 });
+    const { events } = await client.events.listEvents({ filter: { runId } });
+    expect(events.map(({ type }) => type)).toEqual([
+      "run.created",
+      "run.claimed",
+      "run.attempt_failed",
+      "run.claimed",
+      "run.attempt_failed",
+      "run.claimed",
+      "run.succeeded",
+    ]);
+    const pauses = events.flatMap(({ createTime, payload }) =>
+      payload.case === "runAttemptFailed" ? timestampMs(payload.value.availableTime!) - timestampMs(createTime!) : [],
+    );
+    expect(pauses).toEqual([50, 100]);
+    for (const [index, event] of events.entries()) {
+      const before = events[index - 1];
+      if (event.payload.case !== "runClaimed" || before?.payload.case !== "runAttemptFailed") continue;
+      const availableTime = timestampMs(before.payload.value.availableTime!);
+      expect(timestampMs(event.createTime!)).toBeGreaterThanOrEqual(availableTime);
+    }
+  });
+
+  test("end the run when the attempts are exhausted, with the last error", async () => {
+    const { client, workspaceId } = newWorkspace();
+    await using _worker = installation.worker({ workspaceId });
+    const input = jsonValue({ failures: 9 });
+    const run = await ended(client, await createRun(client, { handler: "flaky", input, retryPolicy }));
+    expect(run).toMatchObject({
+      status: RunStatus.FAILED,
+      endReason: RunEndReason.ATTEMPTS_EXHAUSTED,
+      attempt: 3,
+      failedAttempts: 3,
+      error: { code: "FLAKY", message: "failure 3 of 9, as asked" },
+    });
+  });
+
+  test.each([
+    ["its handler says that it can not help", new HandlerError("BAD_INPUT", "no use", { retryable: false }), {}],
+    ["the policy names its code", new HandlerError("QUOTA", "try later"), { nonRetryableCodes: ["QUOTA"] }],
+  ])("are not repeated when %s", async (_name, error, policy) => {
+    const { client, workspaceId } = newWorkspace();
+    const handlers = { failing: () => Promise.reject(error) };
+    await using _worker = installation.worker({ workspaceId, handlers });
+    const runId = await createRun(client, { handler: "failing", retryPolicy: { ...retryPolicy, ...policy } });
+    expect(await ended(client, runId)).toMatchObject({
+      status: RunStatus.FAILED,
+      endReason: RunEndReason.HANDLER_FAILED,
+      attempt: 1,
+      error: { code: error.code, message: error.message },
+    });
+  });
+
+  test("keep the last error in sight while the next attempt waits", async () => {
+    const { client } = newWorkspace();
+    const waiting = { ...retryPolicy, initialBackoff: { seconds: 60n }, maxBackoff: { seconds: 60n } };
+    const runId = await createRun(client, { handler: "by_hand", retryPolicy: waiting });
+    const { leaseToken } = await claim(client, "by_hand");
+    const error = { code: "FLAKY", message: "come back later", retryable: true };
+    await client.engine.failRun({ leaseToken, error });
+    const { run } = await client.runs.getRun({ runId });
+    expect(run).toMatchObject({ status: RunStatus.QUEUED, failedAttempts: 1, error });
+    expect(timestampMs(run!.availableTime!)).toBeGreaterThan(timestampMs(run!.startTime!));
+    const nothing = await client.engine.claimRun({ handlers: ["by_hand"], workerId: "w", maxWait: durationFromMs(100) });
+    expect(nothing).toMatchObject({ run: undefined, leaseToken: "" });
+  });
+
+  test("reported twice count once", async () => {
+    const { client } = newWorkspace();
+    const { run, leaseToken } = await createAndClaim(client);
+    const error = { code: "FLAKY", message: "once", retryable: true };
+    const first = await client.engine.failRun({ leaseToken, error });
+    const second = await client.engine.failRun({ leaseToken, error });
+    expect(second).toEqual(first);
+    expect((await eventTypes(client, run.runId)).filter((type) => type === "run.attempt_failed")).toHaveLength(1);
+  });
+});
+
+test("a run that was given back does not count as failed, and waits as long as it was told to", async () => {
+  const { client } = newWorkspace();
+  const { run, leaseToken } = await createAndClaim(client);
+  const released = await client.engine.releaseRun({ leaseToken, reason: "shutting down", delay: durationFromMs(200) });
+  expect(released.run).toMatchObject({ status: RunStatus.QUEUED, attempt: 1, failedAttempts: 0 });
+  const again = await claim(client, "by_hand");
+  expect(again.run).toMatchObject({ runId: run.runId, attempt: 2, failedAttempts: 0 });
+  expect(timestampMs(again.run.startTime!)).toBe(timestampMs(run.startTime!));
+  await client.engine.completeRun({ leaseToken: again.leaseToken });
+  const { events } = await client.events.listEvents({ filter: { runId: run.runId, types: ["run.claimed"] } });
+  expect(timestampMs(events[1]!.createTime!)).toBeGreaterThanOrEqual(timestampMs(released.run!.availableTime!));
+});
+
+test("a worker that is told to stop gives its runs back", async () => {
+  const { client, workspaceId } = newWorkspace();
+  const worker = installation.worker({ workspaceId, drainTimeoutMs: 50 });
+  const runId = await createRun(client, { handler: "sleep", input: jsonValue({ ms: 60_000 }) });
+  await until(async () => (await client.runs.getRun({ runId })).run?.status === RunStatus.RUNNING, { what: "a claim" });
+  await worker[Symbol.asyncDispose]();
+  expect(await client.runs.getRun({ runId })).toMatchObject({ run: { status: RunStatus.QUEUED, failedAttempts: 0 } });
+});
+
+test("a run is claimed from its own queue only", async () => {
+  const { client } = newWorkspace();
+  const runId = await createRun(client, { handler: "by_hand", queue: "gpu" });
+  const wrong = { handlers: ["by_hand"], workerId: "w", maxWait: durationFromMs(100) };
+  expect(await client.engine.claimRun(wrong)).toMatchObject({ run: undefined });
+  expect(await client.engine.claimRun({ ...wrong, queues: ["gpu"], maxWait: { seconds: 5n } })).toMatchObject({
+    run: { runId },
+  });
+});
+
+test("many runs and several workers: every run ends exactly once", async () => {
+  const { client, workspaceId } = newWorkspace();
+  await using _first = installation.worker({ workspaceId, concurrency: 10 });
+  await using _second = installation.worker({ workspaceId, concurrency: 10 });
+  const runIds = await Promise.all(
+    Array.from({ length: 100 }, (_, n) => createRun(client, { handler: "echo", input: jsonValue({ n }) })),
+  );
+  const runs = await Promise.all(runIds.map((runId) => ended(client, runId)));
+  expect(runs.map(({ output }) => valueToJson(output))).toEqual(runIds.map((_, n) => ({ n })));
+  expect(runs.every(({ attempt }) => attempt === 1)).toBe(true);
+  const position = runs.reduce((max, run) => (run.position > max ? run.position : max), 0n);
+  const types = ["run.succeeded", "run.failed", "run.canceled"];
+  const { events } = await client.events.listEvents({ filter: { types }, minPosition: position, pageSize: 200 });
+  expect(events).toHaveLength(100);
+});

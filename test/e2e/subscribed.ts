@@ -1,0 +1,56 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
+import type { SubscribeRequestSchema, SubscribeResponse } from "../../gen/signalbox/v1/event_service_pb.ts";
+import type { SignalboxClient } from "../../src/client/client.ts";
+import { until } from "../support/until.ts";
+
+/** What a subscription has brought so far. Disposing it ends the call. */
+export interface Subscribed extends AsyncDisposable {
+  readonly frames: SubscribeResponse["frame"][];
+  readonly events: Event[];
+  /** Settles when the server has ended the stream: the error that it gave, or undefined. */
+  readonly ended: Promise<unknown>;
+}
+
+/** Subscribes and reads whatever comes. Resolves once the `ready` frame is there, or the call has failed. */
+export async function subscribed(
+  client: SignalboxClient,
+  request: MessageInitShape<typeof SubscribeRequestSchema> = {},
+): Promise<Subscribed> {
+  const stop = new AbortController();
+  const frames: SubscribeResponse["frame"][] = [];
+  const events: Event[] = [];
+  let over = false;
+  async function read(): Promise<unknown> {
+    try {
+      for await (const { frame } of client.events.subscribe(request, { signal: stop.signal })) {
+        frames.push(frame);
+        if (frame.case === "event") events.push(frame.value);
+      }
+      return undefined;
+    } catch (error) {
+      return error;
+    } finally {
+      over = true;
+    }
+  }
+  const ended = read();
+  await until(() => over || frames.length > 0, { what: "the first frame of a subscription" });
+  return {
+    frames,
+    events,
+    ended,
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await ended;
+    },
+  };
+}
+
+/** The newest position of the log. */
+export async function headPosition(client: SignalboxClient): Promise<bigint> {
+  await using subscription = await subscribed(client);
+  const [first] = subscription.frames;
+  if (first?.case === "ready") return first.value.headPosition;
+  throw new Error("the subscription did not begin with ready", { cause: await subscription.ended });
+}

@@ -1,0 +1,28 @@
+import { afterEach } from "vitest";
+import { createWorker, type Handler, type Worker, type WorkerOptions } from "../../src/engine/worker.ts";
+import type { FakeEngine, FakeRun } from "./fake-engine.ts";
+
+const workers: Worker[] = [];
+afterEach(async () => {
+  await Promise.all(workers.splice(0).map((worker) => worker[Symbol.asyncDispose]()));
+});
+
+/** A worker that runs until the test ends. */
+export function startWorker(
+  engine: FakeEngine,
+  options: Omit<WorkerOptions, "client">,
+): { worker: Worker; running: Promise<void> } {
+  const worker = createWorker({ client: engine.client, drainTimeoutMs: 1_000, ...options });
+  const running = worker.run();
+  // Tests that expect an error look at it themselves.
+  running.catch(() => {});
+  workers.push(worker);
+  return { worker, running };
+}
+
+/** How a run of one handler ends. */
+export async function outcomeOf(engine: FakeEngine, handler: Handler, init: Parameters<FakeEngine["submit"]>[0] = {}) {
+  const run: FakeRun = engine.submit({ handler: "it", ...init });
+  startWorker(engine, { handlers: { it: handler } });
+  return { run, ...(await engine.ended(run)) };
+}
