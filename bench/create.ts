@@ -9,7 +9,7 @@ import { processModule, settle, startBareServer, startServer } from "./support/i
 import type { Load } from "./support/load.ts";
 import { createLogger } from "./support/logger.ts";
 import { type Remote, startProcess } from "./support/remote.ts";
-import { inTurns, type Samples } from "./support/rounds.ts";
+import { inTurns, type Samples, values } from "./support/rounds.ts";
 
 const protocols = { connect: "Connect", grpc: "gRPC" } as const satisfies Record<Protocol, string>;
 const concurrencies = [1, 32] as const;
@@ -24,9 +24,9 @@ export const create: Benchmark = {
   async run(bench) {
     await using stack = new AsyncDisposableStack();
     const parts = await start(bench, stack);
-    const figures: Figure[] = [];
-    for (const concurrency of concurrencies) figures.push(...(await measure(bench, parts, concurrency)));
-    return figures;
+    const found: Figure[] = [];
+    for (const concurrency of concurrencies) found.push(...(await measure(bench, parts, concurrency)));
+    return found;
   },
 };
 
@@ -68,13 +68,13 @@ async function measure(bench: Bench, parts: Parts, concurrency: number): Promise
     "grpc echo": () => echoOver("grpc"),
     publish: async () => ({ ...(await bareClients.call("publish", { bodyBytes: eventBytes, ...shape })) }),
   });
-  return [...figures("connect", concurrency, samples), ...figures("grpc", concurrency, samples)];
+  return [...figuresOf("connect", concurrency, samples), ...figuresOf("grpc", concurrency, samples)];
 }
 
 type Side = Protocol | `${Protocol} echo` | "publish";
 
-function figures(protocol: Protocol, concurrency: number, samples: Samples<Side>): Figure[] {
-  const of = (side: Side, key: keyof Load) => samples[side].map((sample) => sample[key] ?? Number.NaN);
+function figuresOf(protocol: Protocol, concurrency: number, samples: Samples<Side>): Figure[] {
+  const of = (side: Side, key: keyof Load) => values(samples[side], key);
   const figure = (what: string, unit: string, key: keyof Load, better: "more" | "less") =>
     figureOf({
       name: `${protocols[protocol]}, ${concurrency} at a time${what}`,

@@ -3,14 +3,14 @@ import type { BareClientsProcess } from "./processes/bare-clients.ts";
 import type { BareWorkerProcess } from "./processes/bare-worker.ts";
 import type { ClientsProcess } from "./processes/clients.ts";
 import type { WorkerProcess } from "./processes/worker.ts";
-import { figureOf } from "./report/figure.ts";
+import { type Figure, figureOf } from "./report/figure.ts";
 import { type Backend, openBackend } from "./support/backend.ts";
 import { ensureBareStreams } from "./support/bare-log.ts";
 import type { Bench, Benchmark } from "./support/bench.ts";
 import { eventSizes, processModule, settle, startServer } from "./support/installation.ts";
 import { createLogger } from "./support/logger.ts";
-import { startProcess } from "./support/remote.ts";
-import { inTurns } from "./support/rounds.ts";
+import { type Remote, startProcess } from "./support/remote.ts";
+import { inTurns, values } from "./support/rounds.ts";
 
 const concurrency = 32;
 const runsPerSecond = 2_000;
@@ -27,42 +27,53 @@ export const run: Benchmark = {
     const backend = stack.use(await openBackend(bench.signal));
     const { url, clients } = await startProduct(backend, stack);
     const bareClients = await startBare(backend, await eventSizes(url), stack);
-    const idleCount = Math.ceil(bench.seconds * idleRunsPerSecond);
-    const idle = await inTurns(bench, "run, one at a time", {
-      product: async () => ({ ...(await clients.call("runOneByOne", { url, count: idleCount })) }),
-      bare: async () => ({ ...(await bareClients.call("runOneByOne", { count: idleCount })) }),
-    });
-    const count = Math.ceil(bench.seconds * runsPerSecond);
-    const busy = await inTurns(bench, `run, ${count} runs`, {
-      product: async () => {
-        const perSecond = await clients.call("runMany", { url, count, concurrency });
-        await settle(url);
-        return { perSecond };
-      },
-      bare: async () => ({ perSecond: await bareClients.call("runMany", { count, concurrency }) }),
-    });
-    const latency = (name: string, key: string, maxValue: number) =>
-      figureOf({
-        name: `created to done, idle, ${name}`,
-        unit: "ms",
-        better: "less",
-        product: idle.product.map((sample) => sample[key] ?? Number.NaN),
-        limit: { name: limitName, rounds: [idle.bare.map((sample) => sample[key] ?? Number.NaN)] },
-        target: { maxValue },
-      });
-    return [
-      latency("p50", "p50Ms", 5),
-      latency("p99", "p99Ms", 20),
-      figureOf({
-        name: `created to done, ${concurrency} submitted at a time`,
-        unit: "runs/s",
-        better: "more",
-        product: busy.product.map(({ perSecond = Number.NaN }) => perSecond),
-        limit: { name: limitName, rounds: [busy.bare.map(({ perSecond = Number.NaN }) => perSecond)] },
-      }),
-    ];
+    const sides = { url, clients, bareClients };
+    return [...(await latencies(bench, sides)), await rate(bench, sides)];
   },
 };
+
+interface Sides {
+  readonly url: string;
+  readonly clients: Remote<ClientsProcess>;
+  readonly bareClients: Remote<BareClientsProcess>;
+}
+
+async function latencies(bench: Bench, { url, clients, bareClients }: Sides): Promise<Figure[]> {
+  const count = Math.ceil(bench.seconds * idleRunsPerSecond);
+  const samples = await inTurns(bench, "run, one at a time", {
+    product: async () => ({ ...(await clients.call("runOneByOne", { url, count })) }),
+    bare: async () => ({ ...(await bareClients.call("runOneByOne", { count })) }),
+  });
+  const figure = (percentile: string, key: string, maxValue: number) =>
+    figureOf({
+      name: `created to done, idle, ${percentile}`,
+      unit: "ms",
+      better: "less",
+      product: values(samples.product, key),
+      limit: { name: limitName, rounds: [values(samples.bare, key)] },
+      target: { maxValue },
+    });
+  return [figure("p50", "p50Ms", 5), figure("p99", "p99Ms", 20)];
+}
+
+async function rate(bench: Bench, { url, clients, bareClients }: Sides): Promise<Figure> {
+  const count = Math.ceil(bench.seconds * runsPerSecond);
+  const samples = await inTurns(bench, `run, ${concurrency} at a time`, {
+    product: async () => {
+      const perSecond = await clients.call("runMany", { url, count, concurrency });
+      await settle(url);
+      return { perSecond };
+    },
+    bare: async () => ({ perSecond: await bareClients.call("runMany", { count, concurrency }) }),
+  });
+  return figureOf({
+    name: `created to done, ${concurrency} submitted at a time`,
+    unit: "runs/s",
+    better: "more",
+    product: values(samples.product, "perSecond"),
+    limit: { name: limitName, rounds: [values(samples.bare, "perSecond")] },
+  });
+}
 
 async function startProduct(backend: Backend, stack: AsyncDisposableStack) {
   const { url } = await startServer(backend, ["server", "projector", "reactors"], stack);

@@ -25,14 +25,16 @@ export interface Audience {
 interface Open {
   readonly sessions: readonly ClientHttp2Session[];
   received: number;
-  /** Who waits for how many. */
-  waiting: { readonly total: number; readonly turn: PromiseWithResolvers<void> } | undefined;
+  /** How many have been asked for so far. */
+  wanted: number;
+  waiting: PromiseWithResolvers<void> | undefined;
   failure: Error | undefined;
 }
 const audiences = new Map<string, Open>();
 
 async function openSession(url: string): Promise<ClientHttp2Session> {
   const session = connect(url, { settings: { initialWindowSize: windowBytes } });
+  session.on("error", () => {});
   await once(session, "connect");
   session.setLocalWindowSize(windowBytes * streamsPerSession);
   return session;
@@ -40,9 +42,8 @@ async function openSession(url: string): Promise<ClientHttp2Session> {
 
 function settle(open: Open): void {
   const { waiting, failure } = open;
-  if (waiting === undefined) return;
-  if (failure !== undefined) waiting.turn.reject(failure);
-  else if (open.received >= waiting.total) waiting.turn.resolve();
+  if (failure !== undefined) waiting?.reject(failure);
+  else if (open.received >= open.wanted) waiting?.resolve();
 }
 
 const functions = {
@@ -51,7 +52,7 @@ const functions = {
     const sessions = await Promise.all(
       Array.from({ length: Math.ceil(count / streamsPerSession) }, () => openSession(url)),
     );
-    const open: Open = { sessions, received: 0, waiting: undefined, failure: undefined };
+    const open: Open = { sessions, received: 0, wanted: 0, waiting: undefined, failure: undefined };
     audiences.set(name, open);
     const request = create(SubscribeRequestSchema, { filter: { roomId }, fromPosition });
     const all = Array.from({ length: count }, (_, index) => {
@@ -62,7 +63,7 @@ const functions = {
         ready: resolve,
         event() {
           open.received++;
-          if (open.received === open.waiting?.total) settle(open);
+          if (open.received === open.wanted) settle(open);
         },
         ended(error) {
           open.failure ??= error;
@@ -74,18 +75,19 @@ const functions = {
     });
     await Promise.all(all);
   },
-  /** Resolves when all of them together have received so many events since they were opened. */
-  async received({ name, total }: { name: string; total: number }): Promise<void> {
+  /** Resolves when all of them together have received so many events on top of those asked for before. */
+  async receive({ name, count }: { name: string; count: number }): Promise<void> {
     const open = audiences.get(name);
     if (open === undefined) throw new Error(`no audience ${name}`);
-    const turn = Promise.withResolvers<void>();
-    open.waiting = { total, turn };
+    const waiting = Promise.withResolvers<void>();
+    open.waiting = waiting;
+    open.wanted += count;
     settle(open);
     const timer = setTimeout(
-      () => turn.reject(new Error(`${name} received ${open.received} of ${total} events in ${patienceMs} ms`)),
+      () => waiting.reject(new Error(`${name} received ${open.received} of ${open.wanted} events in ${patienceMs} ms`)),
       patienceMs,
     );
-    await turn.promise.finally(() => clearTimeout(timer));
+    await waiting.promise.finally(() => clearTimeout(timer));
   },
   /** Ends the subscriptions. */
   close(name: string): void {
@@ -94,7 +96,7 @@ const functions = {
   },
 };
 resources.defer(() => {
-  for (const name of [...audiences.keys()]) functions.close(name);
+  for (const name of audiences.keys()) functions.close(name);
 });
 
 /** Those who watch, in a process of their own. */

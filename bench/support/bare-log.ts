@@ -28,7 +28,12 @@ export async function ensureBareStreams({ jsm }: Nats): Promise<void> {
 }
 
 /** Stores `body` behind `expectSequence` (0 for a new subject), with the headers that the log has. Returns its sequence. */
-export async function publishBare({ js }: Nats, subject: string, body: Uint8Array, expectSequence: number): Promise<number> {
+export async function publishBare(
+  { js }: Nats,
+  subject: string,
+  body: Uint8Array,
+  expectSequence: number,
+): Promise<number> {
   const fields = headers();
   fields.set("Signalbox-Prev-Hash", hash);
   fields.set("Signalbox-Hash", hash);

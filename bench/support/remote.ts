@@ -8,10 +8,7 @@ export type Functions = Readonly<Record<string, (argument: never) => unknown>>;
 export interface Remote<F extends Functions> extends AsyncDisposable {
   readonly pid: number;
   /** Has the process do something. Rejects with what it threw there, or when it is gone. */
-  call<Name extends keyof F & string>(
-    name: Name,
-    ...args: Parameters<F[Name]>
-  ): Promise<Awaited<ReturnType<F[Name]>>>;
+  call<Name extends keyof F & string>(name: Name, ...args: Parameters<F[Name]>): Promise<Awaited<ReturnType<F[Name]>>>;
 }
 
 /** A question to the process. */
@@ -37,7 +34,8 @@ export async function startProcess<F extends Functions>(module: URL, nodeArgs: s
     if ("error" in answer) question?.reject(answer.error);
     else question?.resolve(answer.value);
   });
-  const exited = once(child, "exit").then(() => {
+  const exited = once(child, "exit");
+  child.once("exit", () => {
     for (const { reject } of waiting.values()) reject(new Error(`${module.pathname} has ended`));
     waiting.clear();
   });

@@ -6,6 +6,11 @@ export type Sample = Readonly<Record<string, number>>;
 /** The samples of each side, one per round, in the order of the rounds. */
 export type Samples<Side extends string> = Readonly<Record<Side, readonly Sample[]>>;
 
+/** One figure of every sample; NaN where it is missing. */
+export function values(samples: readonly Sample[], key: string): number[] {
+  return samples.map((sample) => sample[key] ?? Number.NaN);
+}
+
 /** How often each side is measured. */
 export const rounds = 5;
 
@@ -22,9 +27,9 @@ export async function inTurns<Side extends string>(
   const names = Object.keys(sides) as Side[];
   const samples = Object.fromEntries(names.map((name) => [name, [] as Sample[]])) as Record<Side, Sample[]>;
   for (let round = 0; round <= count; round++) {
+    progress(`${what}: ${round === 0 ? "warming up" : `round ${round} of ${count}`}`);
     for (const name of names) {
       signal.throwIfAborted();
-      progress(`${what}: ${round === 0 ? "warming up" : `round ${round} of ${count}`}, ${name}`);
       const sample = await sides[name]();
       if (round > 0) samples[name].push(sample);
     }

@@ -1,6 +1,10 @@
 import type { ClientHttp2Session } from "node:http2";
 import { toBinary } from "@bufbuild/protobuf";
-import { EventService, type SubscribeRequest, SubscribeRequestSchema } from "../../gen/signalbox/v1/event_service_pb.ts";
+import {
+  EventService,
+  type SubscribeRequest,
+  SubscribeRequestSchema,
+} from "../../gen/signalbox/v1/event_service_pb.ts";
 
 const path = `/${EventService.typeName}/${EventService.method.subscribe.name}`;
 const prefixBytes = 5;
@@ -39,7 +43,7 @@ export function readStream(session: ClientHttp2Session, request: SubscribeReques
 
 /** Splits the body into messages: 1 byte flags, 4 bytes length, then the message. */
 function createFrameParser(reader: Reader): (chunk: Buffer) => void {
-  let rest = Buffer.alloc(0);
+  let rest: Buffer = Buffer.alloc(0);
   return (chunk) => {
     const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
     let offset = 0;
@@ -48,7 +52,9 @@ function createFrameParser(reader: Reader): (chunk: Buffer) => void {
       if (bytes.length < end) break;
       const tag = bytes[offset + prefixBytes];
       if (((bytes[offset] ?? 0) & endOfStreamFlag) !== 0) {
-        reader.ended(new Error(`the server ended the subscription: ${bytes.toString("utf8", offset + prefixBytes, end)}`));
+        reader.ended(
+          new Error(`the server ended the subscription: ${bytes.toString("utf8", offset + prefixBytes, end)}`),
+        );
       } else if (tag === eventTag) reader.event();
       else if (tag === readyTag) reader.ready();
       offset = end;

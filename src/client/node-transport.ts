@@ -27,6 +27,8 @@ export interface NodeTransport {
 
 // Connect's default is no limit at all. A claim with its recorded steps and tool calls stays far below.
 const readMaxBytes = 64 * 1024 * 1024;
+// What the server reads of a request. It ends the stream of a much larger one without saying why.
+const writeMaxBytes = 4 * 1024 * 1024;
 
 // Connect pings while calls are open: a peer that went away without a word is noticed within 15 s.
 const pings = { pingIntervalMs: 10_000, pingTimeoutMs: 5_000 };
@@ -46,11 +48,11 @@ export function openNodeTransport(options: NodeTransportOptions): NodeTransport 
   ];
   if (httpVersion === "2") {
     const sessionManager = new Http2SessionManager(baseUrl, pings);
-    const transport = create({ baseUrl, httpVersion, sessionManager, readMaxBytes });
+    const transport = create({ baseUrl, httpVersion, sessionManager, readMaxBytes, writeMaxBytes });
     return { transport, close: () => sessionManager.abort() };
   }
   const agent = baseUrl.startsWith("https:") ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
-  const transport = create({ baseUrl, httpVersion, nodeOptions: { agent }, readMaxBytes });
+  const transport = create({ baseUrl, httpVersion, nodeOptions: { agent }, readMaxBytes, writeMaxBytes });
   return { transport, close: () => agent.destroy() };
 }
 

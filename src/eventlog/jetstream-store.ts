@@ -4,7 +4,7 @@ import type { Logger } from "pino";
 import { SignalboxError } from "../kernel/errors.ts";
 import { sleep } from "../kernel/wait.ts";
 import type { LogBounds, LogStore, Publication, PublishOutcome } from "./log-store.ts";
-import { type Nats, requestTimeoutMs } from "./nats.ts";
+import { type Nats, onReconnect, requestTimeoutMs } from "./nats.ts";
 import type { StoredMessage } from "./record.ts";
 import { ensureStream, eventsStream } from "./streams.ts";
 
@@ -158,6 +158,8 @@ async function* consume(
   let cursor = after;
   let seen = after;
   const close = () => void messages.close();
+  // The consumer is in the broker's memory: a restart takes it along, and the client library does not always notice.
+  using _reconnects = onReconnect(nats, close);
   // A consumer can be silent because nothing happens or because it is dead: the stream's head tells which.
   async function watch(): Promise<void> {
     const head = await bounds(nats, stream).then(

@@ -45,6 +45,14 @@ export async function pendingMigrations(postgres: Postgres, schema: string = liv
   });
 }
 
+/**
+ * Makes the tables of the read models, empty, in the schema that the connection's search_path names, as a part of the
+ * caller's transaction.
+ */
+export async function createTables(client: ClientBase): Promise<void> {
+  for (const { text } of await readMigrations()) await client.query(text);
+}
+
 async function migrateSchema(client: ClientBase, schema: string, migrations: readonly Migration[]): Promise<string[]> {
   const quoted = pgIdentifier(schema);
   await client.query(`create schema if not exists ${quoted}`);

@@ -1,5 +1,11 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { Code, ConnectError, createRouterTransport, type HandlerContext } from "@connectrpc/connect";
+import {
+  Code,
+  ConnectError,
+  type ConnectRouter,
+  createRouterTransport,
+  type HandlerContext,
+} from "@connectrpc/connect";
 import { createSignalboxClient, type SignalboxClient } from "../../src/client/client.ts";
 import {
   EventService,
@@ -7,12 +13,13 @@ import {
   SubscribeResponseSchema,
 } from "../../gen/signalbox/v1/event_service_pb.ts";
 
-/** What a fake subscription does next: an event or a heartbeat at a position, a break, silence, or a normal end. */
+/** What a fake subscription does next: an event or a heartbeat at a position, a break, silence, or a deed. */
 export type Move =
   | { readonly event: bigint }
   | { readonly heartbeat: bigint }
   | { readonly fail: ConnectError }
-  | { readonly silence: true };
+  | { readonly silence: true }
+  | { readonly call: () => unknown };
 
 /** A fake EventService whose subscriptions are told what to do, one list of moves per connection. */
 export interface FakeEvents {
@@ -21,6 +28,8 @@ export interface FakeEvents {
   readonly requests: SubscribeRequest[];
   /** The signals of their calls, as the server sees them. */
   readonly signals: AbortSignal[];
+  /** Serves it over a network. */
+  readonly routes: (router: ConnectRouter) => void;
 }
 
 /** Creates one; `movesOf` says what the n-th connection, from 0, does. It ends normally after the last move. */
@@ -35,11 +44,13 @@ export function fakeEvents(movesOf: (request: SubscribeRequest, connection: numb
       if ("event" in move) yield frame({ frame: { case: "event", value: { position: move.event } } });
       if ("heartbeat" in move) yield frame({ frame: { case: "heartbeat", value: { headPosition: move.heartbeat } } });
       if ("fail" in move) throw move.fail;
+      if ("call" in move) await move.call();
       if ("silence" in move) await until(context.signal);
     }
   }
-  const transport = createRouterTransport((router) => router.service(EventService, { subscribe }));
-  return { client: createSignalboxClient({ transport }), requests, signals };
+  const routes = (router: ConnectRouter) => void router.service(EventService, { subscribe });
+  const transport = createRouterTransport(routes);
+  return { client: createSignalboxClient({ transport }), requests, signals, routes };
 }
 
 /** What a broken connection looks like. */

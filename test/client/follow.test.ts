@@ -1,5 +1,5 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { follow, type FollowOptions, type SignalboxClient } from "../../src/client/client.ts";
 import { SignalboxError, toConnectError } from "../../src/kernel/errors.ts";

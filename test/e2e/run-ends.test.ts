@@ -273,7 +273,7 @@ describe("failures", () => {
     expect(run).toMatchObject({ status: RunStatus.QUEUED, failedAttempts: 1, error });
     expect(timestampMs(run!.availableTime!)).toBeGreaterThan(timestampMs(run!.startTime!));
     const nothing = await client.engine.claimRun({ handlers: ["by_hand"], workerId: "w", maxWait: durationFromMs(100) });
-    expect(nothing).toMatchObject({ run: undefined, leaseToken: "" });
+    expect(nothing.run).toBeUndefined();
   });
 
   test("reported twice count once", async () => {
@@ -313,7 +313,7 @@ test("a run is claimed from its own queue only", async () => {
   const { client } = newWorkspace();
   const runId = await createRun(client, { handler: "by_hand", queue: "gpu" });
   const wrong = { handlers: ["by_hand"], workerId: "w", maxWait: durationFromMs(100) };
-  expect(await client.engine.claimRun(wrong)).toMatchObject({ run: undefined });
+  expect((await client.engine.claimRun(wrong)).run).toBeUndefined();
   expect(await client.engine.claimRun({ ...wrong, queues: ["gpu"], maxWait: { seconds: 5n } })).toMatchObject({
     run: { runId },
   });

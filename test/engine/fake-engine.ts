@@ -2,7 +2,7 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { createRouterTransport, type Interceptor } from "@connectrpc/connect";
 import { createSignalboxClient, type SignalboxClient, valueToJson } from "../../src/client/client.ts";
-import { type ClaimRunResponse, EngineService } from "../../gen/signalbox/v1/engine_service_pb.ts";
+import { type ClaimRunResponseSchema, EngineService } from "../../gen/signalbox/v1/engine_service_pb.ts";
 import {
   type Run,
   RunSchema,
@@ -76,7 +76,7 @@ export function fakeEngine(leaseTtlMs = 30_000): FakeEngine {
     return { run: found.run };
   }
 
-  function claim(found: FakeRun): Partial<ClaimRunResponse> {
+  function claim(found: FakeRun): MessageInitShape<typeof ClaimRunResponseSchema> {
     found.run = { ...found.run, status: RunStatus.RUNNING, attempt: found.run.attempt + 1 };
     found.leaseToken = `lease-${++count}`;
     return {

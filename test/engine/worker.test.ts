@@ -8,6 +8,7 @@ import { type FakeEngine, fakeEngine, refusal } from "./fake-engine.ts";
 import { startWorker } from "./running.ts";
 
 const away = new ConnectError("connect ECONNREFUSED", Code.Unavailable);
+const one = { a: () => 1 };
 const never = new Promise<never>(() => {});
 
 /** Resolves with the cause when the signal aborts. */
@@ -47,34 +48,25 @@ test("the claim names the worker, its queues and its handlers", async () => {
 });
 
 test.each([
-  [
-    "an Error",
-    () => Promise.reject(new Error("disk full")),
-    { code: "HANDLER_ERROR", message: "disk full", retryable: true },
-  ],
-  ["an Error without a message", () => Promise.reject(new RangeError("")), { message: "RangeError", retryable: true }],
+  ["an Error", new Error("disk full"), { code: "HANDLER_ERROR", message: "disk full", retryable: true }],
+  ["an Error without a message", new RangeError(""), { code: "HANDLER_ERROR", message: "RangeError", retryable: true }],
   [
     "a HandlerError",
-    () => Promise.reject(new HandlerError("NO_FUNDS", "account is empty", { retryable: false })),
+    new HandlerError("NO_FUNDS", "account is empty", { retryable: false }),
     { code: "NO_FUNDS", message: "account is empty", retryable: false },
   ],
-  [
-    "a string",
-    () => Promise.reject("oops" as unknown as Error),
-    { message: "the handler threw 'oops', which is no Error" },
-  ],
-  [
-    "undefined",
-    () => Promise.reject(undefined as unknown as Error),
-    { message: "the handler threw undefined, which is no Error" },
-  ],
-])("%s that a handler throws is the run's error", async (_what, handler, error) => {
+  ["a string", "oops", { message: "the handler threw 'oops', which is no Error", retryable: true }],
+  ["undefined", undefined, { message: "the handler threw undefined, which is no Error", retryable: true }],
+])("%s that a handler throws is the run's error", async (_what, cause: unknown, error) => {
   const engine = fakeEngine();
-  const thrown: unknown[] = [];
-  startWorker(engine, { handlers: { bad: handler }, onError: (cause) => thrown.push(cause) });
+  const told: unknown[] = [];
+  const bad = () => {
+    throw cause;
+  };
+  startWorker(engine, { handlers: { bad }, onError: (thrown) => told.push(thrown) });
   const run = engine.submit({ handler: "bad", retryPolicy: { maxAttempts: 1 } });
   expect(await engine.ended(run)).toMatchObject({ status: "FAILED", error });
-  expect(thrown).toHaveLength(1);
+  expect(told).toEqual([cause]);
 });
 
 test("a failure that may pass is tried again", async () => {
@@ -98,7 +90,7 @@ test("an output that JSON does not have fails the run for good", async () => {
     status: "FAILED",
     error: {
       code: "OUTPUT_NOT_SERIALIZABLE",
-      message: expect.stringContaining("the output.at[0] is a Date"),
+      message: "the output.at[0] is a Date; give a plain object, an array or a string made from it",
       retryable: false,
     },
   });
@@ -354,10 +346,10 @@ test("a worker runs once", async () => {
 test.each([
   [{ handlers: {} }, "a worker has 1 to 100 handlers; got 0"],
   [{ handlers: { "a b": () => 1 } }, '"a b" in handlers does not match'],
-  [{ handlers: { a: () => 1 }, queues: ["a:b"] }, '"a:b" in queues does not match'],
-  [{ handlers: { a: () => 1 }, queues: [] }, "a worker has 1 to 20 queues; got 0"],
-  [{ handlers: { a: () => 1 }, concurrency: 0 }, "concurrency is a whole number from 1 to 10000; got 0"],
-  [{ handlers: { a: () => 1 }, workerId: "" }, "workerId has 1 to 200 characters; got 0"],
+  [{ handlers: one, queues: ["a:b"] }, '"a:b" in queues does not match'],
+  [{ handlers: one, queues: [] }, "a worker has 1 to 20 queues; got 0"],
+  [{ handlers: one, concurrency: 0 }, "concurrency is a whole number from 1 to 10000; got 0"],
+  [{ handlers: one, workerId: "" }, "workerId has 1 to 200 characters; got 0"],
 ])("options that make no sense are refused: %#", (options, message) => {
   expect(() => createWorker({ baseUrl: "http://127.0.0.1:1", ...options })).toThrow(message);
 });

@@ -56,7 +56,7 @@ export interface Processes extends AsyncDisposable {
 }
 
 const silent = pino({ level: "silent" });
-const bin = fileURLToPath(new URL("../faults/support/server.ts", import.meta.url));
+const bin = fileURLToPath(new URL("../../bin/signalbox.js", import.meta.url));
 
 /** Sets up NATS and Postgres in a new folder, migrates, and starts everything. */
 export async function openProcesses({ leaseTtlMs, servers: count = 1 }: ProcessesOptions): Promise<Processes> {
@@ -80,7 +80,7 @@ export async function openProcesses({ leaseTtlMs, servers: count = 1 }: Processe
     const port = await freePort();
     const url = `http://127.0.0.1:${port}`;
     const name = `server-${index + 1}`;
-    const command = await node([bin], { ...env, SIGNALBOX_PORT: String(port) });
+    const command = await node([bin, "serve"], { ...env, SIGNALBOX_PORT: String(port) });
     const isReady = () => answers200(`${url}/readyz`);
     servers.push({ ...opening.use(createProcess({ ...program(folder, name, command), isReady })), url });
   }
@@ -177,7 +177,7 @@ function createProcess(own: Program): Process {
       if (child !== undefined && !child.hasExited()) throw new Error(`${own.name} runs already`);
       let refusal: unknown;
       const attempt = () =>
-        startChild(own, silent, new AbortController().signal).catch((error: unknown) => {
+        startChild(own, silent, new AbortController().signal).catch((error: unknown): undefined => {
           refusal = error;
         });
       // The sessions of a killed Postgres take a moment to notice, and keep a new one from starting until then.

@@ -1,0 +1,310 @@
+import { create, toBinary } from "@bufbuild/protobuf";
+import { durationFromMs, ValueSchema } from "@bufbuild/protobuf/wkt";
+import { Code } from "@connectrpc/connect";
+import { afterAll, describe, expect, test } from "vitest";
+import { CreateRunRequestSchema } from "../../gen/signalbox/v1/run_service_pb.ts";
+import { jsonValue } from "../../src/client/client.ts";
+import { newWorkspaceId, openInstallation } from "../support/installation.ts";
+import { claim, createAndClaim } from "./claims.ts";
+import { methods, nameOf, pathOf, textFields } from "./contract.ts";
+import { postJson } from "./plain-http.ts";
+import { refusal } from "./refusal.ts";
+import { headPosition, subscribed } from "./subscribed.ts";
+
+const installation = await openInstallation();
+afterAll(() => installation[Symbol.asyncDispose]());
+const { url } = installation;
+const client = installation.client();
+
+const runId = "run_01ARZ3NDEKTSV4RRFFQ69G5FAV";
+const mebibyte = 1024 * 1024;
+
+interface ErrorBody {
+  readonly code: string;
+  readonly message: string;
+  readonly details?: { readonly type: string; readonly debug?: Record<string, unknown> }[];
+}
+
+/** Posts a body as it is. */
+async function post(method: string, body: string | Uint8Array<ArrayBuffer>, contentType = "application/json") {
+  const response = await fetch(`${url}/signalbox.v1.${method}`, {
+    method: "POST",
+    headers: { "content-type": contentType },
+    body,
+  });
+  const text = await response.text();
+  expect(text).not.toMatch(/\bat .*\.[tj]s:\d+|node_modules/);
+  return { status: response.status, error: JSON.parse(text) as ErrorBody };
+}
+
+function infoOf({ details }: ErrorBody) {
+  return details?.find(({ type }) => type === "google.rpc.ErrorInfo")?.debug;
+}
+
+describe("JSON", () => {
+  test.each([
+    ["with an unknown field", '{"handler":"echo","hendler":"x"}', "hendler"],
+    ["with an unknown enum value", '{"handler":"echo","zone":"ZONE_NOWHERE"}', "ZONE_NOWHERE"],
+    ["with a number that no enum value has", '{"handler":"echo","zone":99}', "zone"],
+    ["with a negative enum number", '{"handler":"echo","zone":-1}', "zone"],
+    ["with the wrong type", '{"handler":7}', "handler"],
+    ["that breaks off", '{"handler":"echo"', "JSON"],
+    ["that is no object", '"echo"', "JSON"],
+    ["nested beyond reason", `{"handler":"echo","input":${"[".repeat(500)}${"]".repeat(500)}}`, ""],
+    ["with a malformed duration", '{"handler":"echo","maxDuration":"soon"}', "Duration"],
+  ])("%s is refused with the reason", async (_name, body, mentions) => {
+    const { status, error } = await post("RunService/CreateRun", body);
+    expect(status).toBe(400);
+    expect(error.code).toBe("invalid_argument");
+    expect(error.message).toContain(mentions);
+    expect(infoOf(error)).toMatchObject({ domain: "signalbox", reason: "INVALID_REQUEST" });
+  });
+
+  test("that is not UTF-8 is refused", async () => {
+    const body = Buffer.concat([Buffer.from('{"handler":"echo","input":"'), Buffer.of(0xc3, 0x28), Buffer.from('"}')]);
+    const { status, error } = await post("RunService/CreateRun", body);
+    expect(status).toBe(400);
+    expect(error).toMatchObject({ code: "invalid_argument", message: expect.stringContaining("UTF-8") as string });
+  });
+});
+
+describe("binary messages", () => {
+  // Field 3, handler: length-delimited.
+  const invalidUtf8 = Buffer.of((3 << 3) | 2, 2, 0xc3, 0x28);
+  // Field 10, zone: varint 99.
+  const unknownZone = Buffer.concat([Buffer.of((3 << 3) | 2, 1, 0x78), Buffer.of(10 << 3, 99)]);
+
+  test.each([
+    ["with text that is not UTF-8", invalidUtf8],
+    ["that break off", Buffer.of((3 << 3) | 2, 9, 0x78)],
+    ["that are noise", Buffer.of(0xff, 0xff, 0xff, 0xff)],
+    ["with a number that no enum value has", unknownZone],
+  ])("%s are refused", async (_name, body) => {
+    const { status, error } = await post("RunService/CreateRun", body, "application/proto");
+    expect(status).toBe(400);
+    expect(error.code).toBe("invalid_argument");
+    expect(infoOf(error)).toMatchObject({ domain: "signalbox", reason: "INVALID_REQUEST" });
+  });
+});
+
+describe("fields that break a rule of the contract are named:", () => {
+  test.each([
+    ["neither agent nor handler", {}, "agent_id and handler"],
+    ["both agent and handler", { handler: "echo", agentId: "agt_01ARZ3NDEKTSV4RRFFQ69G5FAV" }, "agent_id and handler"],
+    ["a request_id with a space", { handler: "echo", requestId: "a b" }, "request_id"],
+    ["a queue with a dot", { handler: "echo", queue: "a.b" }, "queue"],
+    ["a room that is a wildcard", { handler: "echo", roomId: "room_*" }, "room_id"],
+    ["a negative duration", { handler: "echo", maxDuration: "-1s" }, "max_duration"],
+    ["a duration of 31 days", { handler: "echo", maxDuration: "2678400s" }, "max_duration"],
+    ["a label key with a space", { handler: "echo", labels: { "a b": "c" } }, "labels"],
+    [
+      "too many labels",
+      { handler: "echo", labels: Object.fromEntries(Array.from({ length: 33 }, (_, n) => [`l${n}`, ""])) },
+      "labels",
+    ],
+    ["a backoff beyond its cap", { handler: "echo", retryPolicy: { initialBackoff: "60s", maxBackoff: "1s" } }, "max_backoff"],
+    ["a multiplier below one", { handler: "echo", retryPolicy: { backoffMultiplier: 0.5 } }, "backoff_multiplier"],
+  ])("%s", async (_name, body, field) => {
+    const answer = await postJson<ErrorBody>(url, "RunService/CreateRun", body);
+    expect(answer).toMatchObject({ status: 400, body: { code: "invalid_argument" } });
+    expect(answer.body.message).toContain(field);
+    expect(infoOf(answer.body)).toMatchObject({ reason: "INVALID_REQUEST" });
+  });
+
+  test.each(malformedIds())("%s: %s that is no id", async (method, _path, body, field) => {
+    const answer = await postJson<ErrorBody>(url, method, body);
+    expect(answer).toMatchObject({ status: 400, body: { code: "invalid_argument" } });
+    expect(answer.body.message).toContain(field);
+  });
+
+  test.each(["ws_", "room_1", "ws_a.b", "ws_*", "ws_>", `ws_${"x".repeat(41)}`, "ws_ä"])(
+    "the workspace %j",
+    async (workspaceId) => {
+      const header = Buffer.from(workspaceId).toString("latin1");
+      const answer = await postJson<ErrorBody>(url, "RunService/ListRuns", {}, { "x-workspace-id": header });
+      expect(answer).toMatchObject({ status: 400, body: { code: "invalid_argument" } });
+      expect(answer.body.message).toContain("x-workspace-id");
+    },
+  );
+});
+
+/** Every unary method with each of its ids filled with something else. */
+function malformedIds(): [method: string, path: string, body: object, field: string][] {
+  const free = new Set(["workspace_id", "worker_id", "correlation_id", "actor_id", "request_id"]);
+  return methods
+    .filter(({ methodKind }) => methodKind === "unary")
+    .flatMap((method) =>
+      textFields(method.input, ({ name }) => name.endsWith("_id") && !free.has(name)).map(
+        (path): [string, string, object, string] => {
+          const body = path.reduceRight<unknown>((value, { jsonName }) => ({ [jsonName]: value }), "no id; drop table runs");
+          return [pathOf(method), nameOf(path), body as object, path.at(-1)?.name ?? ""];
+        },
+      ),
+    );
+}
+
+describe("what is too large is refused with its limit, and nothing is cut:", () => {
+  const tooLarge = jsonValue("x".repeat(mebibyte));
+
+  test("the input of a run", async () => {
+    const call = client.runs.createRun({ requestId: "too-large", handler: "echo", input: tooLarge });
+    const refused = await refusal(call);
+    expect(refused).toMatchObject({ code: Code.ResourceExhausted, reason: "PAYLOAD_TOO_LARGE" });
+    expect(refused.metadata).toEqual({
+      limit: String(mebibyte),
+      size: String(toBinary(ValueSchema, tooLarge).length),
+    });
+    expect(refused.message).toContain(String(mebibyte));
+    // The refused call has left no trace: its request_id is free.
+    expect(await client.runs.createRun({ requestId: "too-large", handler: "nobody" })).toMatchObject({ run: {} });
+  });
+
+  test("what a worker records", async () => {
+    const { leaseToken } = await createAndClaim(client, "too_large");
+    const { step } = await client.engine.startStep({ leaseToken, key: "a" });
+    const call = { leaseToken, key: "a", tool: "t", effect: 1 };
+    const { toolCall } = await client.engine.startToolCall(call);
+    const toolCallId = toolCall?.toolCallId ?? "";
+    const calls = [
+      client.engine.startStep({ leaseToken, key: "b", input: tooLarge }),
+      client.engine.completeStep({ leaseToken, stepId: step?.stepId ?? "", output: tooLarge }),
+      client.engine.startToolCall({ ...call, key: "b", arguments: tooLarge }),
+      client.engine.succeedToolCall({ leaseToken, toolCallId, result: tooLarge }),
+      client.engine.completeRun({ leaseToken, output: tooLarge }),
+    ];
+    for (const each of calls) expect(await refusal(each)).toMatchObject({ reason: "PAYLOAD_TOO_LARGE" });
+    const error = { code: "LONG", message: "x".repeat(50_001), retryable: false };
+    expect(await refusal(client.engine.failRun({ leaseToken, error }))).toMatchObject({ reason: "INVALID_REQUEST" });
+    await client.engine.completeRun({ leaseToken, output: jsonValue("small") });
+  });
+
+  test("a request", async () => {
+    const { status, error } = await post("RunService/CreateRun", JSON.stringify({ input: "x".repeat(4 * mebibyte) }));
+    expect(status).toBe(429);
+    expect(error.code).toBe("resource_exhausted");
+    expect(infoOf(error)).toMatchObject({
+      reason: "PAYLOAD_TOO_LARGE",
+      metadata: { limit: String(4 * mebibyte) },
+    });
+  });
+
+  test("but not what is just as large as allowed", async () => {
+    const overhead = toBinary(ValueSchema, tooLarge).length - mebibyte;
+    const input = jsonValue("x".repeat(mebibyte - overhead));
+    const { run } = await client.runs.createRun({ handler: "largest", input });
+    const claimed = await claim(client, "largest");
+    expect(claimed.run).toMatchObject({ runId: run?.runId, input });
+    await client.engine.completeRun({ leaseToken: claimed.leaseToken, output: claimed.run.input! });
+    const filter = { runId: claimed.run.runId, types: ["run.succeeded"] };
+    const { events } = await client.events.listEvents({ filter });
+    expect(events[0]?.payload).toMatchObject({ case: "runSucceeded", value: { output: input } });
+  });
+});
+
+describe("positions from the future", () => {
+  const far = 2n ** 62n;
+
+  test("are refused where events are read", async () => {
+    const head = String(await headPosition(client));
+    const future = { code: Code.OutOfRange, reason: "POSITION_IN_FUTURE", metadata: { head_position: head } };
+    expect(await refusal(client.events.listEvents({ afterPosition: far }))).toMatchObject(future);
+    await using subscription = await subscribed(client, { fromPosition: far });
+    expect(await refusal(subscription.ended.then((error) => Promise.reject(error as Error)))).toMatchObject(future);
+    expect(subscription.frames).toEqual([]);
+  });
+
+  test("make a list wait no longer than its deadline", async () => {
+    const lists = [
+      client.runs.listRuns({ minPosition: far }, { timeoutMs: 200 }),
+      client.agents.listAgents({ minPosition: far }, { timeoutMs: 200 }),
+      client.events.listEvents({ minPosition: far }, { timeoutMs: 200 }),
+    ];
+    for (const list of lists) expect(await refusal(list)).toMatchObject({ code: Code.DeadlineExceeded });
+  });
+
+  test("that no 64-bit number holds are refused", async () => {
+    const answer = await postJson<ErrorBody>(url, "EventService/ListEvents", { afterPosition: "18446744073709551616" });
+    expect(answer).toMatchObject({ status: 400, body: { code: "invalid_argument" } });
+  });
+
+  test("beyond what the read models can hold are refused like others", async () => {
+    const afterPosition = 2n ** 64n - 1n;
+    expect(await refusal(client.events.listEvents({ afterPosition }))).toMatchObject({ reason: "POSITION_IN_FUTURE" });
+  });
+});
+
+describe("a lease token", () => {
+  test("that was changed anywhere, cut, made up or left out is refused", async () => {
+    const { leaseToken } = await createAndClaim(client, "tampered");
+    const bytes = Buffer.from(leaseToken, "base64url");
+    const flipped = Array.from({ length: 12 }, (_, n) => {
+      const copy = Buffer.from(bytes);
+      const at = Math.floor((n * (bytes.length - 1)) / 11);
+      copy.writeUInt8(copy.readUInt8(at) ^ 1, at);
+      return copy.toString("base64url");
+    });
+    const bad = [...flipped, leaseToken.slice(0, -8), leaseToken.slice(0, 20), "made-up", "%%%", ""];
+    for (const token of bad) {
+      expect(await refusal(client.engine.heartbeat({ leaseToken: token }))).toMatchObject({
+        code: Code.InvalidArgument,
+        reason: "INVALID_REQUEST",
+      });
+    }
+    expect(await client.engine.heartbeat({ leaseToken })).toMatchObject({ cancelRequested: false });
+  });
+
+  test("of another workspace is refused", async () => {
+    const { leaseToken } = await createAndClaim(client, "foreign");
+    const other = installation.client({ workspaceId: newWorkspaceId() });
+    expect(await refusal(other.engine.completeRun({ leaseToken }))).toMatchObject({ reason: "INVALID_REQUEST" });
+    await client.engine.completeRun({ leaseToken });
+  });
+
+  test("of another run does not reach into this one", async () => {
+    const mine = await createAndClaim(client, "mine");
+    const other = await createAndClaim(client, "other");
+    const { step } = await client.engine.startStep({ leaseToken: mine.leaseToken, key: "a" });
+    const call = client.engine.completeStep({ leaseToken: other.leaseToken, stepId: step?.stepId ?? "" });
+    expect(await refusal(call)).toMatchObject({ reason: "STEP_NOT_FOUND" });
+  });
+});
+
+test("what is not there is NOT_FOUND", async () => {
+  const agentId = "agt_01ARZ3NDEKTSV4RRFFQ69G5FAV";
+  expect(await refusal(client.runs.getRun({ runId }))).toMatchObject({ code: Code.NotFound, reason: "RUN_NOT_FOUND" });
+  expect(await refusal(client.agents.getAgent({ agentId }))).toMatchObject({ reason: "AGENT_NOT_FOUND" });
+  expect(await refusal(client.runs.createRun({ agentId }))).toMatchObject({ reason: "AGENT_NOT_FOUND" });
+  const eventId = "00000000-0000-4000-8000-000000000000";
+  expect(await refusal(client.events.getEvent({ eventId }))).toMatchObject({ reason: "EVENT_NOT_FOUND" });
+});
+
+test("filters that name two aggregates are refused", async () => {
+  const filter = { runId, stream: { type: "agent", id: "agt_01ARZ3NDEKTSV4RRFFQ69G5FAV" } };
+  expect(await refusal(client.events.listEvents({ filter }))).toMatchObject({ reason: "INVALID_REQUEST" });
+});
+
+test("a wait of an hour is refused", async () => {
+  const call = client.runs.waitRun({ runId, timeout: durationFromMs(3_600_000) });
+  expect(await refusal(call)).toMatchObject({ reason: "INVALID_REQUEST" });
+});
+
+test("the largest legal request of every other field goes through", async () => {
+  const request = create(CreateRunRequestSchema, {
+    requestId: "~".repeat(200),
+    handler: "h".repeat(100),
+    queue: "q".repeat(64),
+    roomId: `room_${"r".repeat(40)}`,
+    threadId: `th_${"t".repeat(40)}`,
+    sessionId: `sess_${"s".repeat(40)}`,
+    labels: Object.fromEntries(Array.from({ length: 32 }, (_, n) => [`${"k".repeat(60)}${n}`, "ä".repeat(256)])),
+    parentRunId: runId,
+  });
+  const { run } = await client.runs.createRun(request);
+  expect(run).toMatchObject({ handler: request.handler, roomId: request.roomId, labels: request.labels });
+  const workspaceId = `ws_${"w".repeat(40)}`;
+  const wide = installation.client({ workspaceId });
+  await wide.runs.createRun(request);
+  const queues = [request.queue];
+  const claimed = await wide.engine.claimRun({ handlers: [request.handler], queues, workerId: "w".repeat(200) });
+  expect(claimed.run).toMatchObject({ workspaceId, handler: request.handler });
+});

@@ -1,0 +1,180 @@
+import { durationFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import { Code } from "@connectrpc/connect";
+import { afterAll, expect, test } from "vitest";
+import { EngineService } from "../../gen/signalbox/v1/engine_service_pb.ts";
+import { RunEndReason, RunStatus, StepStatus, ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
+import { jsonValue, type SignalboxClient, valueToJson } from "../../src/client/client.ts";
+import { newWorkspaceId, openInstallation } from "../support/installation.ts";
+import { until } from "../support/until.ts";
+import { claim, createAndClaim } from "./claims.ts";
+import { refusal } from "./refusal.ts";
+
+const leaseTtlMs = 1_000;
+const installation = await openInstallation({ leaseTtlMs, servers: 2 });
+afterAll(() => installation[Symbol.asyncDispose]());
+
+const newClient = () => installation.client({ workspaceId: newWorkspaceId() });
+const retryable = { code: "FLAKY", message: "once", retryable: true };
+
+async function eventTypes(client: SignalboxClient, runId: string): Promise<string[]> {
+  const { events } = await client.events.listEvents({ filter: { runId } });
+  return events.map(({ type }) => type);
+}
+
+test("a silent worker loses its run to another one, which is told what is on record", async () => {
+  const client = newClient();
+  const silent = await createAndClaim(client);
+  const { step } = await client.engine.startStep({ leaseToken: silent.leaseToken, key: "done" });
+  const done = { leaseToken: silent.leaseToken, stepId: step?.stepId ?? "", output: jsonValue({ answer: 42 }) };
+  await client.engine.completeStep(done);
+  await client.engine.startStep({ leaseToken: silent.leaseToken, key: "open" });
+
+  const next = await claim(client, "by_hand", "second");
+  expect(next.run).toMatchObject({
+    runId: silent.run.runId,
+    attempt: 2,
+    failedAttempts: 1,
+    workerId: "second",
+  });
+  expect(timestampMs(next.leaseExpireTime!)).toBeGreaterThanOrEqual(timestampMs(silent.leaseExpireTime!) + leaseTtlMs);
+  expect(next.recordedStepsComplete).toBe(true);
+  expect(next.recordedSteps).toMatchObject([{ key: "done", status: StepStatus.COMPLETED }]);
+  expect(valueToJson(next.recordedSteps[0]?.output)).toEqual({ answer: 42 });
+
+  await client.engine.completeRun({ leaseToken: next.leaseToken });
+  const { steps } = await client.runs.listSteps({ runId: next.run.runId, minPosition: next.position });
+  expect(steps).toMatchObject([{ status: StepStatus.COMPLETED }, { key: "open", status: StepStatus.ABANDONED }]);
+});
+
+test("the old worker is refused by every method of EngineService, and nothing of it is recorded", async () => {
+  const client = newClient();
+  const other = installation.client({ baseUrl: installation.servers[1]!.url, workspaceId: newWorkspaceId() });
+  const silent = await createAndClaim(client);
+  const { leaseToken } = silent;
+  const { step } = await client.engine.startStep({ leaseToken, key: "step" });
+  const stepId = step?.stepId ?? "";
+  const call = { leaseToken, key: "call", tool: "mail", effect: ToolEffect.EXTERNAL_WRITE };
+  const { toolCall } = await client.engine.startToolCall(call);
+  const toolCallId = toolCall?.toolCallId ?? "";
+  const next = await claim(client, "by_hand", "second");
+  const before = await eventTypes(client, silent.run.runId);
+
+  const lateCalls: Record<Exclude<keyof typeof EngineService.method, "claimRun">, () => Promise<unknown>> = {
+    heartbeat: () => client.engine.heartbeat({ leaseToken }),
+    releaseRun: () => client.engine.releaseRun({ leaseToken }),
+    startStep: () => client.engine.startStep({ leaseToken, key: "late" }),
+    completeStep: () => client.engine.completeStep({ leaseToken, stepId }),
+    failStep: () => client.engine.failStep({ leaseToken, stepId, error: retryable }),
+    startToolCall: () => client.engine.startToolCall({ ...call, key: "late" }),
+    succeedToolCall: () => client.engine.succeedToolCall({ leaseToken, toolCallId }),
+    failToolCall: () => client.engine.failToolCall({ leaseToken, toolCallId, error: retryable }),
+    reconcileToolCall: () => client.engine.reconcileToolCall({ leaseToken, toolCallId, note: "I looked" }),
+    completeRun: () => client.engine.completeRun({ leaseToken }),
+    failRun: () => client.engine.failRun({ leaseToken, error: retryable }),
+  };
+  expect(Object.keys(lateCalls).toSorted()).toEqual(
+    EngineService.methods.map(({ localName }) => localName).filter((name) => name !== "claimRun").toSorted(),
+  );
+  for (const [method, late] of Object.entries(lateCalls)) {
+    expect({ method, ...(await refusal(late())) }).toMatchObject({
+      method,
+      code: Code.FailedPrecondition,
+      reason: "LEASE_LOST",
+    });
+  }
+  expect(await eventTypes(client, silent.run.runId)).toEqual(before);
+  expect(await client.engine.heartbeat({ leaseToken: next.leaseToken })).toMatchObject({ cancelRequested: false });
+  await expect(other.engine.heartbeat({ leaseToken })).rejects.toThrow("lease_token is not a lease token");
+});
+
+test("a lease may be used at every server of the installation", async () => {
+  const workspaceId = newWorkspaceId();
+  const [here, there] = installation.servers.map(({ url: baseUrl }) => installation.client({ baseUrl, workspaceId }));
+  const { run, leaseToken } = await createAndClaim(here!);
+  await there!.engine.heartbeat({ leaseToken });
+  const { step } = await there!.engine.startStep({ leaseToken, key: "a" });
+  await here!.engine.completeStep({ leaseToken, stepId: step?.stepId ?? "" });
+  await there!.engine.completeRun({ leaseToken, output: jsonValue("done") });
+  expect((await here!.runs.getRun({ runId: run.runId })).run).toMatchObject({ status: RunStatus.SUCCEEDED });
+});
+
+test("heartbeats keep a run for as long as they come", async () => {
+  const client = newClient();
+  const { run, leaseToken, leaseExpireTime } = await createAndClaim(client);
+  const thief = client.engine.claimRun({ handlers: ["by_hand"], workerId: "thief", maxWait: durationFromMs(2_500) });
+  const grantedMs = timestampMs(leaseExpireTime!);
+  await until(
+    async () => {
+      const answer = await client.engine.heartbeat({ leaseToken });
+      return timestampMs(answer.leaseExpireTime!) > grantedMs + 2.5 * leaseTtlMs;
+    },
+    { what: "two and a half lease times", intervalMs: leaseTtlMs / 3 },
+  );
+  expect((await thief).run).toBeUndefined();
+  await client.engine.completeRun({ leaseToken });
+  expect(await eventTypes(client, run.runId)).toEqual(["run.created", "run.claimed", "run.succeeded"]);
+});
+
+test("a run whose worker fell silent is queued again when nobody waits for it", async () => {
+  const client = newClient();
+  const { run } = await createAndClaim(client);
+  const { runId } = run;
+  const queued = await until(
+    async () => {
+      const answer = await client.runs.getRun({ runId });
+      return answer.run?.status === RunStatus.QUEUED && answer.run;
+    },
+    { what: "the lease to be called lapsed" },
+  );
+  expect(queued).toMatchObject({ failedAttempts: 1, workerId: "" });
+  expect(await eventTypes(client, runId)).toEqual(["run.created", "run.claimed", "run.lease_expired"]);
+  expect((await claim(client, "by_hand")).run).toMatchObject({ runId, attempt: 2 });
+});
+
+test("a run that loses its last lease fails with ATTEMPTS_EXHAUSTED", async () => {
+  const client = newClient();
+  const { run } = await client.runs.createRun({ handler: "by_hand", retryPolicy: { maxAttempts: 1 } });
+  const { leaseToken } = await claim(client, "by_hand");
+  expect(await client.runs.waitRun({ runId: run?.runId ?? "" })).toMatchObject({
+    run: {
+      status: RunStatus.FAILED,
+      endReason: RunEndReason.ATTEMPTS_EXHAUSTED,
+      failedAttempts: 1,
+      error: { code: "LEASE_LOST" },
+    },
+  });
+  expect(await refusal(client.engine.completeRun({ leaseToken }))).toMatchObject({ reason: "LEASE_LOST" });
+});
+
+test("a completion may be repeated with the same output, and with no other", async () => {
+  const client = newClient();
+  const { run, leaseToken } = await createAndClaim(client);
+  const first = await client.engine.completeRun({ leaseToken, output: jsonValue({ a: 1 }) });
+  expect(await client.engine.completeRun({ leaseToken, output: jsonValue({ a: 1 }) })).toEqual(first);
+  expect(await refusal(client.engine.completeRun({ leaseToken, output: jsonValue({ a: 2 }) }))).toMatchObject({
+    reason: "LEASE_LOST",
+  });
+  expect(await eventTypes(client, run.runId)).toEqual(["run.created", "run.claimed", "run.succeeded"]);
+});
+
+test("a release may be repeated", async () => {
+  const client = newClient();
+  const { leaseToken } = await createAndClaim(client);
+  const first = await client.engine.releaseRun({ leaseToken, delay: { seconds: 60n } });
+  expect(await client.engine.releaseRun({ leaseToken, delay: { seconds: 60n } })).toEqual(first);
+});
+
+test("a claim that its caller gave up leaves the run to the next one", async () => {
+  const client = newClient();
+  for (let round = 0; round < 5; round++) {
+    const gone = new AbortController();
+    const abandoned = client.engine
+      .claimRun({ handlers: ["by_hand"], workerId: "gone" }, { signal: gone.signal })
+      .catch((error: unknown) => error);
+    gone.abort();
+    await abandoned;
+    const { run, leaseToken } = await createAndClaim(client);
+    expect(run).toMatchObject({ attempt: 1, workerId: "by_hand" });
+    await client.engine.completeRun({ leaseToken });
+  }
+});

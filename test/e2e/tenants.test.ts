@@ -1,0 +1,240 @@
+import type { DescMethod } from "@bufbuild/protobuf";
+import { afterAll, describe, expect, test } from "vitest";
+import { ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
+import { jsonValue, type SignalboxClient } from "../../src/client/client.ts";
+import { newWorkspaceId, openInstallation } from "../support/installation.ts";
+import { createAndClaim } from "./claims.ts";
+import { type FieldPath, methods, nameOf, pathOf, textFields } from "./contract.ts";
+import { subscribed } from "./subscribed.ts";
+
+const installation = await openInstallation({ heartbeatMs: 100 });
+afterAll(() => installation[Symbol.asyncDispose]());
+const { url } = installation;
+
+/** Ids of a workspace, by the name of the field that takes them. */
+type Ids = Readonly<Record<string, string>>;
+
+/** A workspace with something of every kind in it. */
+async function fill(client: SignalboxClient, workspaceId: string): Promise<Ids> {
+  const { agent } = await client.agents.createAgent({ name: "planner", requestId: "request-of-a" });
+  const agentId = agent?.agentId ?? "";
+  const inRoom = { roomId: "room_a", threadId: "th_a", sessionId: "sess_a", requestId: "request-of-a" };
+  const headers = { "x-correlation-id": "correlation-of-a" };
+  const created = await client.runs.createRun({ handler: "by_hand", input: jsonValue("of a"), ...inRoom }, { headers });
+  const { run, leaseToken } = await createAndClaim(client);
+  const { step } = await client.engine.startStep({ leaseToken, key: "a" });
+  const call = { leaseToken, key: "a", tool: "t", effect: ToolEffect.READ };
+  const { toolCall, position: minPosition } = await client.engine.startToolCall(call);
+  const { events } = await client.events.listEvents({ minPosition });
+  return {
+    agent_id: agentId,
+    run_id: run.runId,
+    parent_run_id: run.runId,
+    room_id: created.run?.roomId ?? "",
+    thread_id: created.run?.threadId ?? "",
+    session_id: created.run?.sessionId ?? "",
+    request_id: "request-of-a",
+    correlation_id: "correlation-of-a",
+    actor_id: "local",
+    worker_id: "by_hand",
+    workspace_id: workspaceId,
+    lease_token: leaseToken,
+    step_id: step?.stepId ?? "",
+    tool_call_id: toolCall?.toolCallId ?? "",
+    event_id: events[0]?.eventId ?? "",
+    "stream.id": run.runId,
+    "create_by.id": "local",
+    "on_behalf_of.id": "local",
+  };
+}
+
+/** Ids that never were, of the same form. */
+const neverWere: Ids = {
+  agent_id: "agt_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+  run_id: "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+  parent_run_id: "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+  room_id: "room_never",
+  thread_id: "th_never",
+  session_id: "sess_never",
+  request_id: "request-that-never-was",
+  correlation_id: "correlation-that-never-was",
+  actor_id: "nobody",
+  worker_id: "no_worker",
+  workspace_id: "ws_never",
+  lease_token: "bm8gdG9rZW4gb2Ygb3VycywgYnV0IGFzIGxvbmcgYXMgb25lLCBvciBzbw",
+  step_id: "step_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+  tool_call_id: "tc_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+  event_id: "00000000-0000-4000-8000-000000000000",
+  "stream.id": "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+  "create_by.id": "nobody",
+  "on_behalf_of.id": "nobody",
+};
+
+const [workspaceA, workspaceB] = [newWorkspaceId(), newWorkspaceId()];
+const ofA = await fill(installation.client({ workspaceId: workspaceA }), workspaceA);
+const clientB = installation.client({ workspaceId: workspaceB });
+const claimedByB = await createAndClaim(clientB, "of_b");
+const agentOfB = (await clientB.agents.createAgent({ name: "of b" })).agent?.agentId ?? "";
+
+const leaseToken = claimedByB.leaseToken;
+const error = { code: "X", message: "x" };
+const anyAgent = neverWere["agent_id"];
+const anyStep = neverWere["step_id"];
+const anyCall = neverWere["tool_call_id"];
+
+/** What each method needs beside the id in question, as workspace B would send it. A new method must be entered here. */
+const requests: Record<string, object> = {
+  "RunService/CreateRun": { handler: "nobody" },
+  "RunService/GetRun": {},
+  "RunService/ListRuns": {},
+  "RunService/WaitRun": { timeout: "0s" },
+  "RunService/CancelRun": {},
+  "RunService/ListSteps": {},
+  "RunService/ListToolCalls": {},
+  "AgentService/CreateAgent": { name: "x" },
+  "AgentService/GetAgent": {},
+  "AgentService/UpdateAgent": { agent: { agentId: agentOfB, name: "x" }, updateMask: "name" },
+  "AgentService/ArchiveAgent": {},
+  "AgentService/ListAgents": {},
+  "EventService/ListEvents": {},
+  "EventService/GetEvent": {},
+  "EventService/Subscribe": {},
+  "EngineService/ClaimRun": { handlers: ["by_hand"], workerId: "w", maxWait: "0s" },
+  "EngineService/Heartbeat": { leaseToken },
+  "EngineService/ReleaseRun": { leaseToken },
+  "EngineService/StartStep": { leaseToken, key: "a" },
+  "EngineService/CompleteStep": { leaseToken, stepId: anyStep },
+  "EngineService/FailStep": { leaseToken, stepId: anyStep, error },
+  "EngineService/StartToolCall": { leaseToken, key: "a", tool: "t", effect: 1 },
+  "EngineService/SucceedToolCall": { leaseToken, toolCallId: anyCall },
+  "EngineService/FailToolCall": { leaseToken, toolCallId: anyCall, error },
+  "EngineService/ReconcileToolCall": { leaseToken, toolCallId: anyCall, note: "n" },
+  "EngineService/CompleteRun": { leaseToken },
+  "EngineService/FailRun": { leaseToken, error },
+};
+
+function isId({ name }: { name: string }): boolean {
+  return name === "id" || name.endsWith("_id") || name === "lease_token";
+}
+
+const cases = methods.flatMap((method) =>
+  textFields(method.input, isId).map((path): [string, string, DescMethod, FieldPath] => [
+    pathOf(method),
+    nameOf(path),
+    method,
+    path,
+  ]),
+);
+
+function idOf(ids: Ids, path: FieldPath): string {
+  const name = path.at(-1)?.name === "id" ? path.slice(-2).map((field) => field.name).join(".") : path.at(-1)?.name;
+  const id = ids[name ?? ""];
+  if (id === undefined) throw new Error(`no sample for the id field ${nameOf(path)}: enter one`);
+  return id;
+}
+
+/** The request with the id in its place. The principal of an agent's record needs a type beside its id. */
+function requestWith(request: object, path: FieldPath, id: string): object {
+  const [field, ...rest] = path;
+  if (field === undefined) return request;
+  const before = (request as Record<string, unknown>)[field.jsonName];
+  const value = rest.length === 0 ? id : requestWith((before ?? inner(field.name)) as object, rest, id);
+  return { ...request, [field.jsonName]: field.fieldKind === "list" ? [value] : value };
+}
+
+function inner(name: string): object {
+  if (name === "stream") return { type: "run" };
+  return name === "create_by" ? { type: "PRINCIPAL_TYPE_USER", id: "x" } : {};
+}
+
+/** What workspace B is answered: all of it but the id that it named, and what differs from one call to the next. */
+async function answer(method: DescMethod, request: object, id: string): Promise<string> {
+  const streaming = method.methodKind === "server_streaming";
+  const stop = new AbortController();
+  const message = Buffer.from(JSON.stringify(request));
+  const head = Buffer.alloc(5);
+  head.writeUInt32BE(message.length, 1);
+  const response = await fetch(`${url}/signalbox.v1.${pathOf(method)}`, {
+    method: "POST",
+    headers: {
+      "content-type": streaming ? "application/connect+json" : "application/json",
+      "x-workspace-id": workspaceB,
+      "x-correlation-id": "c",
+    },
+    body: streaming ? Buffer.concat([head, message]) : message,
+    signal: stop.signal,
+  });
+  const body = streaming ? await upToHeartbeat(response) : Buffer.from(await response.arrayBuffer());
+  stop.abort();
+  const headers = [...response.headers].filter(([name]) => name !== "date");
+  return normalized(`${response.status} ${JSON.stringify(headers)} ${body.toString("latin1")}`, id);
+}
+
+/** The stream until its first heartbeat: by then everything on record would have come. */
+async function upToHeartbeat(response: Response): Promise<Buffer> {
+  let body = Buffer.alloc(0);
+  for await (const chunk of response.body ?? []) {
+    body = Buffer.concat([body, chunk]);
+    if (body.includes("heartbeat")) break;
+  }
+  return body;
+}
+
+function normalized(text: string, id: string): string {
+  return text
+    .replaceAll(id, "<id>")
+    .replaceAll(/run_[0-7][0-9A-Z]{25}/g, "<run>")
+    .replaceAll(/agt_[0-7][0-9A-Z]{25}/g, "<agent>")
+    .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "<time>")
+    .replaceAll(/"(position|headPosition|nextPosition|etag)":"\d+"/g, '"$1":"<position>"')
+    .replaceAll(/"content-length","\d+"/g, '"content-length","<length>"')
+    .replaceAll(/[^\x20-\x7e]./g, "<length>");
+}
+
+describe("another workspace's id is answered like one that never was:", () => {
+  test.each(cases)("%s %s", async (name, _path, method, path) => {
+    const request = requests[name];
+    if (request === undefined) throw new Error(`${name} is new: enter what it needs`);
+    const [foreign, unknown] = [idOf(ofA, path), idOf(neverWere, path)];
+    const toForeign = await answer(method, requestWith(request, path, foreign), foreign);
+    expect(toForeign).toBe(await answer(method, requestWith(request, path, unknown), unknown));
+    expect(toForeign).not.toMatch(/^5\d\d/);
+  });
+});
+
+test("a command that names another workspace's id changes nothing there", async () => {
+  const clientA = installation.client({ workspaceId: workspaceA });
+  await using subscription = await subscribed(clientA);
+  const before = subscription.events.length;
+  const runId = ofA["run_id"] ?? "";
+  await Promise.allSettled([
+    clientB.runs.cancelRun({ runId }),
+    clientB.agents.archiveAgent({ agentId: ofA["agent_id"] ?? "" }),
+    clientB.engine.completeRun({ leaseToken: ofA["lease_token"] ?? "" }),
+  ]);
+  const { position } = await clientA.runs.createRun({ handler: "nobody" });
+  await expect.poll(() => subscription.events.at(-1)?.position).toBe(position);
+  expect(subscription.events).toHaveLength(Math.max(before, 1) === before ? before + 1 : subscription.events.length);
+  const { events } = await clientA.events.listEvents({ filter: { runId } });
+  expect(events.map(({ type }) => type)).not.toContain("run.canceled");
+});
+
+test("no list and no subscription of a workspace shows anything of another one", async () => {
+  const clientA = installation.client({ workspaceId: workspaceA });
+  const { position: minPosition } = await clientA.runs.createRun({ handler: "nobody", roomId: "room_a" });
+  const [runs, agents, events] = await Promise.all([
+    clientB.runs.listRuns({ minPosition, pageSize: 200 }),
+    clientB.agents.listAgents({ minPosition, pageSize: 200 }),
+    clientB.events.listEvents({ minPosition, pageSize: 200 }),
+  ]);
+  const workspaces = [...runs.runs, ...agents.agents, ...events.events].map(({ workspaceId }) => workspaceId);
+  expect(new Set(workspaces)).toEqual(new Set([workspaceB]));
+  await using subscription = await subscribed(clientB);
+  await expect.poll(() => subscription.frames.some(({ case: kind }) => kind === "heartbeat")).toBe(true);
+  expect(new Set(subscription.events.map(({ workspaceId }) => workspaceId))).toEqual(new Set([workspaceB]));
+});
+
+test("jobs of a workspace go to its own workers only", async () => {
+  const nothing = await clientB.engine.claimRun({ handlers: ["by_hand"], workerId: "b", maxWait: { seconds: 0n } });
+  expect(nothing.run).toBeUndefined();
+});
