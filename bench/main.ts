@@ -31,8 +31,25 @@ async function measure({ chosen, seconds }: Options, signal: AbortSignal): Promi
   const startTime = new Date().toISOString();
   const progress = (text: string) => void process.stderr.write(`${text}\n`);
   const figures: Record<string, Figure[]> = {};
-  for (const benchmark of chosen) figures[benchmark.name] = await benchmark.run({ seconds, progress, signal });
+  for (const { name, run: runBenchmark } of chosen) {
+    try {
+      figures[name] = await runBenchmark({ seconds, progress, signal });
+    } catch (error) {
+      signal.throwIfAborted();
+      // The figures of the others are worth having.
+      fail(`${name} failed: ${messageOf(error)}`);
+    }
+  }
   return { startTime, machine: await describeMachine(), seconds, figures };
+}
+
+function fail(message: string): void {
+  process.stderr.write(`${message}\n`);
+  process.exitCode = 1;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function print(text: string): void {
@@ -43,8 +60,5 @@ const interrupted = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => interrupted.abort());
 
 await main(process.argv.slice(2), interrupted.signal).catch((error: unknown) => {
-  process.stderr.write(
-    interrupted.signal.aborted ? "interrupted\n" : `${error instanceof Error ? error.message : String(error)}\n`,
-  );
-  process.exitCode = 1;
+  fail(interrupted.signal.aborted ? "interrupted" : messageOf(error));
 });

@@ -21,8 +21,9 @@ const runsAtATime = 64;
 /** One thing that happens to a run under its lease. */
 type Happening = (lease: { runId: string; leaseId: string }) => (state: RunState) => Draft | undefined;
 
+const now = new Date();
 /** Later than any backoff. */
-const tomorrow = new Date(Date.now() + 24 * 60 * 60 * 1000);
+const tomorrow = new Date(now.getTime() + 24 * 60 * 60 * 1000);
 
 const claim: Happening =
   ({ leaseId }) =>
@@ -33,7 +34,7 @@ const claim: Happening =
       tomorrow,
     );
 const fail: Happening = (lease) => (state) =>
-  failRun(state, lease, create(RunErrorSchema, { code: "BUSY", message: "try again", retryable: true }), tomorrow);
+  failRun(state, lease, create(RunErrorSchema, { code: "BUSY", message: "try again", retryable: true }), now);
 const succeed: Happening = (lease) => (state) => completeRun(state, lease, newRun.input);
 
 /** A step from start to end. */

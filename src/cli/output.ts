@@ -10,6 +10,8 @@ export interface Output {
   readonly json: boolean;
   /** A result: the value with `--json`, else the text. */
   show(value: JsonValue, text: string): void;
+  /** A line on stdout, with and without `--json`. */
+  print(text: string): void;
   /** A line on stdout for people only; nothing with `--json`. */
   say(text: string): void;
   /** A line on stderr. */
@@ -51,7 +53,7 @@ export function createOutput({ stdout, stderr, json, onClosed }: OutputStreams):
   });
 
   function print(text: string): void {
-    if (!closed) stdout.write(`${text}\n`);
+    if (!closed) stdout.write(`${printable(text)}\n`);
   }
 
   function clearProgress(): void {
@@ -78,11 +80,12 @@ export function createOutput({ stdout, stderr, json, onClosed }: OutputStreams):
 
   return {
     json,
+    print,
     note,
     progress,
-    show: (value, text) => print(json ? JSON.stringify(value) : printable(text)),
+    show: (value, text) => print(json ? JSON.stringify(value) : text),
     say: (text) => {
-      if (!json) print(printable(text));
+      if (!json) print(text);
     },
     fail: ({ message, hint, reason }) => {
       if (json) return note(JSON.stringify({ error: { message, hint, reason } }));

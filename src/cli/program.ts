@@ -52,7 +52,12 @@ export async function runProgram(args: readonly string[], cli: Cli): Promise<Exi
     .helpCommand(false)
     .configureHelp({ showGlobalOptions: true })
     // Errors are printed by the one who called us.
-    .configureOutput({ outputError: () => {} })
+    .configureOutput({
+      writeOut: (text) => cli.output.print(text.trimEnd()),
+      // Help in place of a missing command: the error says so.
+      writeErr: () => {},
+      outputError: () => {},
+    })
     .addHelpText("after", exitCodeHelp);
   for (const add of [addServing, addRuns, addEvents, addAgents, addUpkeep]) add(program, act);
   throwErrors(program);

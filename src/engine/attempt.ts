@@ -47,7 +47,6 @@ export function startAttempt(options: AttemptOptions, claim: Claim): Attempt {
   async function work(): Promise<void> {
     try {
       const outcome = await outcomeOf(options, claim, lease, log);
-      if (lease.signal.aborted) return log.info({ why: lease.why() }, "handler ended after its lease");
       reporting = true;
       lease.finish();
       await report(engine, lease, leaseToken, outcome, (error) => onError(error, run));

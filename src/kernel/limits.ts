@@ -22,13 +22,30 @@ export function fitLimits(limits: Limits, maxPayloadBytes: number): Limits {
   };
 }
 
-/** Throws PAYLOAD_TOO_LARGE when the value's binary form is larger than the limit. Nothing is ever cut. */
-export function requireSize(what: string, value: Value | undefined, limitBytes: number): void {
-  const sizeBytes = value === undefined ? 0 : toBinary(ValueSchema, value).length;
+/** Lists and objects inside each other at most. Decoders stop at 100 messages, and each level is two or three of them. */
+const maxLevels = 32;
+
+/**
+ * Throws PAYLOAD_TOO_LARGE when the value's binary form is larger than the limit, INVALID_REQUEST when it is nested so
+ * deeply that not everyone could read it back. Nothing is ever cut.
+ */
+export function requireStorable(what: string, value: Value | undefined, limitBytes: number): void {
+  if (value === undefined) return;
+  if (!isWithin(value, maxLevels)) {
+    throw new SignalboxError("INVALID_REQUEST", `${what} is nested deeper than ${maxLevels} levels; flatten it`);
+  }
+  const sizeBytes = toBinary(ValueSchema, value).length;
   if (sizeBytes <= limitBytes) return;
   throw new SignalboxError(
     "PAYLOAD_TOO_LARGE",
     `${what} has ${sizeBytes} bytes, the limit is ${limitBytes}; store the data elsewhere and pass a reference`,
     { limit: String(limitBytes), size: String(sizeBytes) },
   );
+}
+
+function isWithin({ kind }: Value, levels: number): boolean {
+  if (kind.case !== "listValue" && kind.case !== "structValue") return true;
+  if (levels === 0) return false;
+  const children = kind.case === "listValue" ? kind.value.values : Object.values(kind.value.fields);
+  return children.every((child) => isWithin(child, levels - 1));
 }

@@ -1,6 +1,6 @@
 import type { Nats } from "../eventlog/nats.ts";
 import { SignalboxError } from "../kernel/errors.ts";
-import { createBell } from "../kernel/wait.ts";
+import { aborted, createBell } from "../kernel/wait.ts";
 import type { Postgres } from "./postgres.ts";
 
 /** An announcement may be lost; so a waiting reader looks for itself this often. */
@@ -60,10 +60,12 @@ export function createPositions({ nats, postgres, subject }: PositionsOptions): 
       const bell = createBell();
       bells.add(bell.ring);
       const deadline = AbortSignal.any([signal, AbortSignal.timeout(defaultWaitMs)]);
+      const over = aborted(deadline);
       try {
         await bell.wait(deadline, lookMs / 10);
         while (position > known && !deadline.aborted) {
-          await look();
+          // A database that hangs is no reason to wait longer.
+          await Promise.race([look(), over]);
           if (position > known) await bell.wait(deadline, lookMs);
         }
       } finally {

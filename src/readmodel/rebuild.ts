@@ -71,7 +71,7 @@ async function catchUp(projector: Projector, { log, onProgress }: RebuildOptions
   return head - done;
 }
 
-/** Waits for the live projector's transaction and holds the next one back: each takes the checkpoint first. */
+/** Waits for the live projector's transaction and holds the next one back: each takes the checkpoint first. Reads go on. */
 async function lockProjector(client: PoolClient, live: string): Promise<void> {
-  await client.query(`lock table ${live}.checkpoints in access exclusive mode`);
+  await client.query(`lock table ${live}.checkpoints in exclusive mode`);
 }

@@ -14,7 +14,7 @@ import type { LeaseTicket, LeaseTokens } from "../jobs/lease-token.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
 import type { IdSource } from "../kernel/ids.ts";
-import { type Limits, requireSize } from "../kernel/limits.ts";
+import { type Limits, requireStorable } from "../kernel/limits.ts";
 import { isOpen, runNotFound } from "./decider.ts";
 import { type ClaimAnswer, claimResponse } from "./claim-response.ts";
 import { claimRun, completeRun, failRun, releaseRun, requireLease } from "./lease-decider.ts";
@@ -78,9 +78,22 @@ export function createEngine(deps: EngineDeps): Engine {
         return {};
       }
       const response = await take(call, delivery, request.workerId);
-      if (response !== undefined) return response;
-      if (performance.now() >= until) return {};
+      if (response === undefined) {
+        if (performance.now() >= until) return {};
+        continue;
+      }
+      // Nobody is there to take it any more: better released now than lapsed later.
+      if (call.signal.aborted) await giveBack(call, response.leaseToken ?? "");
+      return response;
     }
+  }
+
+  async function giveBack(call: Call, leaseToken: string): Promise<void> {
+    const ticket = tokens.open(leaseToken, call.workspaceId);
+    await execute(call, ticket, (state) =>
+      releaseRun(state, ticket, "the worker left while it was claiming", 0, clock.now()),
+    );
+    jobs.release(ticket.ackSubject, 0);
   }
 
   /** Turns a delivered job into a lease; undefined when the run is not to be had now. */
@@ -139,7 +152,7 @@ export function createEngine(deps: EngineDeps): Engine {
       return done;
     },
     async complete(call, { leaseToken, output }) {
-      requireSize("output", output, limits.maxOutputBytes);
+      requireStorable("output", output, limits.maxOutputBytes);
       const ticket = tokens.open(leaseToken, call.workspaceId);
       const done = await execute(call, ticket, (state) => completeRun(state, ticket, output));
       jobs.finish(ticket.ackSubject);

@@ -58,13 +58,13 @@ export function createReconciler({
     await jobs.publish({ workspaceId, queue, handler, runId, jobId: ids.next("job") });
   }
 
-  async function expireSilent({ workspaceId, runId }: OpenRun): Promise<void> {
+  async function expireSilent({ workspaceId, runId }: OpenRun, hasJob: boolean): Promise<void> {
     const nowMs = clock.now().getTime();
     if (nowMs - Math.max(heardMs.get(runId) ?? 0, listeningSinceMs) < leaseTtlMs) return;
     const { state } = await aggregates.load(workspaceId, runId);
     if (state.status !== "running" || !state.lease) return;
     // Whoever waits for work takes a lapsed run over as soon as the broker delivers its job again: give them the time.
-    if (nowMs - state.lease.expireTimeMs < leaseTtlMs) return;
+    if (nowMs < state.lease.expireTimeMs + (hasJob ? leaseTtlMs : 0)) return;
     const { leaseId } = state.lease;
     await command(workspaceId, runId, (current) => expireLease(current, leaseId));
   }
@@ -76,7 +76,7 @@ export function createReconciler({
       const page = await openRuns(db, after, pageSize);
       for (const run of page) {
         if (signal.aborted) return;
-        if (run.running) await expireSilent(run);
+        if (run.running) await expireSilent(run, present.has(run.runId));
         else if (!present.has(run.runId)) await makeMissing(run);
       }
       const last = page.at(-1);

@@ -18,7 +18,7 @@ import { requestDigest } from "../kernel/digest.ts";
 import { enumName } from "../kernel/enum-name.ts";
 import { SignalboxError } from "../kernel/errors.ts";
 import { derivedId, type IdSource } from "../kernel/ids.ts";
-import { type Limits, requireSize } from "../kernel/limits.ts";
+import { type Limits, requireStorable } from "../kernel/limits.ts";
 import { readPage } from "../readmodel/page.ts";
 import type { Positions } from "../readmodel/positions.ts";
 import type { Db } from "../readmodel/postgres.ts";
@@ -68,7 +68,7 @@ export function createRuns({ aggregates, feed, db, positions, ids, limits, findA
   }
 
   async function create(call: Call, request: CreateRunRequest): Promise<RunAt> {
-    requireSize("input", request.input, limits.maxInputBytes);
+    requireStorable("input", request.input, limits.maxInputBytes);
     const agent =
       request.agentId === "" ? undefined : requireAgent(request, await findAgent(call.workspaceId, request.agentId));
     const repeatable = request.requestId !== "";

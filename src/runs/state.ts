@@ -32,7 +32,7 @@ export interface ToolCallHead {
   readonly toolCall: ToolCall;
   /** Position of its last start. */
   readonly startPosition: bigint;
-  /** SHA-256 of the recorded result; undefined until it succeeded. */
+  /** SHA-256 of the recorded result; undefined until it succeeded, or was reconciled as having taken effect. */
   readonly resultDigest: Uint8Array | undefined;
 }
 
@@ -136,10 +136,17 @@ function evolveToolCalls(calls: ReadonlyMap<string, ToolCallHead>, event: Event)
     next.set(id, {
       toolCall: { ...toolCall, arguments: undefined, result: undefined },
       startPosition: event.payload.case === "toolCallStarted" ? event.position : (before?.startPosition ?? 0n),
-      resultDigest: event.payload.case === "toolCallSucceeded" ? valueDigest(event.payload.value.result) : undefined,
+      resultDigest: resultDigest(event),
     });
   }
   return next;
+}
+
+function resultDigest({ payload }: Event): Uint8Array | undefined {
+  if (payload.case === "toolCallSucceeded") return valueDigest(payload.value.result);
+  // Reconciled without a result: the call had not taken effect.
+  if (payload.case === "toolCallReconciled" && payload.value.result) return valueDigest(payload.value.result);
+  return undefined;
 }
 
 /** SHA-256 of a value; an unset one counts as the empty value. */

@@ -17,16 +17,9 @@ import { type LeaseRef, requireLease } from "./lease-decider.ts";
 import { type LiveRun, type RunState, type ToolCallHead, valueDigest } from "./state.ts";
 import { maxStepsPerRun, requireRoom } from "./step-decider.ts";
 
-/** Statuses in which a start has nothing to record. */
-const alreadyStarted: ReadonlySet<ToolCallStatus> = new Set([
-  ToolCallStatus.STARTED,
-  ToolCallStatus.SUCCEEDED,
-  ToolCallStatus.RECONCILED,
-]);
-
 /**
- * tool_call.started; nothing when it runs, succeeded or was reconciled already. LEASE_LOST, QUOTA_EXCEEDED, INVALID_STATE
- * while its outcome is unknown.
+ * tool_call.started; nothing when it runs or its result is on record. A call that was reconciled as having had no effect
+ * starts again. LEASE_LOST, QUOTA_EXCEEDED, INVALID_STATE while its outcome is unknown.
  */
 export function startToolCall(
   state: RunState,
@@ -36,7 +29,7 @@ export function startToolCall(
 ): Draft | undefined {
   const live = requireLease(state, lease);
   const head = live.toolCalls.get(toolCallId);
-  if (head && alreadyStarted.has(head.toolCall.status)) return undefined;
+  if (head?.toolCall.status === ToolCallStatus.STARTED || head?.resultDigest !== undefined) return undefined;
   if (head?.toolCall.status === ToolCallStatus.UNKNOWN) {
     throw new SignalboxError(
       "INVALID_STATE",

@@ -14,7 +14,7 @@ import type { LeaseTicket, LeaseTokens } from "../jobs/lease-token.ts";
 import type { Call } from "../kernel/call.ts";
 import { SignalboxError } from "../kernel/errors.ts";
 import { derivedId } from "../kernel/ids.ts";
-import { type Limits, requireSize } from "../kernel/limits.ts";
+import { type Limits, requireStorable } from "../kernel/limits.ts";
 import type { RunRecord } from "./run-record.ts";
 import type { LiveRun, RunState } from "./state.ts";
 import { completeStep, failStep, startStep } from "./step-decider.ts";
@@ -93,14 +93,14 @@ export function createWork({ aggregates, record, tokens, limits }: WorkDeps): Wo
 
   return {
     startStep(call, { leaseToken, key, name, input }) {
-      requireSize("input", input, limits.maxInputBytes);
+      requireStorable("input", input, limits.maxInputBytes);
       const idOf = (runId: string) => derivedId("step", call.workspaceId, runId, key);
       return onStep(call, leaseToken, idOf, (state, ticket) =>
         startStep(state, ticket, { stepId: idOf(ticket.runId), key, name: name || key, input }),
       );
     },
     completeStep(call, { leaseToken, stepId, output, usage }) {
-      requireSize("output", output, limits.maxOutputBytes);
+      requireStorable("output", output, limits.maxOutputBytes);
       return onStep(
         call,
         leaseToken,
@@ -117,14 +117,14 @@ export function createWork({ aggregates, record, tokens, limits }: WorkDeps): Wo
       );
     },
     startToolCall(call, request) {
-      requireSize("arguments", request.arguments, limits.maxInputBytes);
+      requireStorable("arguments", request.arguments, limits.maxInputBytes);
       const idOf = (runId: string) => derivedId("tc", call.workspaceId, runId, request.key);
       return onToolCall(call, request.leaseToken, idOf, (state, ticket) =>
         startToolCall(state, ticket, idOf(ticket.runId), request),
       );
     },
     succeedToolCall(call, { leaseToken, toolCallId, result, usage }) {
-      requireSize("result", result, limits.maxOutputBytes);
+      requireStorable("result", result, limits.maxOutputBytes);
       return onToolCall(
         call,
         leaseToken,
@@ -141,7 +141,7 @@ export function createWork({ aggregates, record, tokens, limits }: WorkDeps): Wo
       );
     },
     reconcileToolCall(call, { leaseToken, toolCallId, result, note }) {
-      requireSize("result", result, limits.maxOutputBytes);
+      requireStorable("result", result, limits.maxOutputBytes);
       return onToolCall(
         call,
         leaseToken,

@@ -99,6 +99,15 @@ test("pauses between tries grow to 5 s and start again after a sign of life", as
   }
 });
 
+test("a connection with a sign of life every 30 s is kept", async () => {
+  const retried: unknown[] = [];
+  const pause = { call: () => new Promise((resolve) => void setTimeout(resolve, 30_000)) };
+  const { client, requests } = fakeEvents(() => [1n, 2n, 3n, 4n].flatMap((event): Move[] => [pause, { event }]));
+  expect(await positions(client, { onRetry: (error) => retried.push(error) })).toEqual([1n, 2n, 3n, 4n]);
+  expect(retried).toEqual([]);
+  expect(requests).toHaveLength(1);
+});
+
 test("a connection that falls silent is given up and resumed", async () => {
   const errors: unknown[] = [];
   const { client, requests } = fakeEvents((_, connection) =>

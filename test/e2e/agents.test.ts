@@ -19,7 +19,7 @@ async function createAgent(client: SignalboxClient, request: { handler?: string;
   return agent;
 }
 
-function pause(client: SignalboxClient, agentId: string, status = AgentStatus.PAUSED) {
+function pause(client: SignalboxClient, agentId: string, status: AgentStatus = AgentStatus.PAUSED) {
   return client.agents.updateAgent({ agent: { agentId, status }, updateMask: { paths: ["status"] } });
 }
 

@@ -2,6 +2,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { durationFromMs, ValueSchema } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { afterAll, describe, expect, test } from "vitest";
+import { ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
 import { CreateRunRequestSchema } from "../../gen/signalbox/v1/run_service_pb.ts";
 import { jsonValue } from "../../src/client/client.ts";
 import { newWorkspaceId, openInstallation } from "../support/installation.ts";
@@ -162,7 +163,7 @@ describe("what is too large is refused with its limit, and nothing is cut:", () 
   test("what a worker records", async () => {
     const { leaseToken } = await createAndClaim(client, "too_large");
     const { step } = await client.engine.startStep({ leaseToken, key: "a" });
-    const call = { leaseToken, key: "a", tool: "t", effect: 1 };
+    const call = { leaseToken, key: "a", tool: "t", effect: ToolEffect.READ };
     const { toolCall } = await client.engine.startToolCall(call);
     const toolCallId = toolCall?.toolCallId ?? "";
     const calls = [

@@ -30,8 +30,9 @@ async function echoedRun(): Promise<string> {
     handler: "echo",
     input: { hello: "world" },
   });
-  expect(created).toMatchObject({ status: 200, body: { run: { runId: expect.stringMatching(/^run_/) } } });
+  expect(created.status).toBe(200);
   const { runId } = created.body.run;
+  expect(runId).toMatch(/^run_/);
   const waited = await postJson<{ run: JsonRun }>(url, "RunService/WaitRun", { runId });
   expect(waited.body.run).toMatchObject({ runId, status: "RUN_STATUS_SUCCEEDED", output: { hello: "world" } });
   return runId;

@@ -1,9 +1,10 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { afterAll, describe, expect, test } from "vitest";
 import { AgentStatus } from "../../gen/signalbox/v1/agent_pb.ts";
 import { type Run, RunStatus, ToolCallStatus, ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
-import type { ListRunsRequest } from "../../gen/signalbox/v1/run_service_pb.ts";
+import type { ListRunsRequestSchema } from "../../gen/signalbox/v1/run_service_pb.ts";
 import type { SignalboxClient } from "../../src/client/client.ts";
 import { newWorkspaceId, openInstallation } from "../support/installation.ts";
 import { until } from "../support/until.ts";
@@ -99,7 +100,7 @@ describe("pages", () => {
 
 describe("runs are listed by", () => {
   const client = newClient();
-  const filters: [string, (found: Awaited<ReturnType<typeof mixedRuns>>) => Partial<ListRunsRequest>, string[]][] = [
+  const filters: [string, (found: Awaited<ReturnType<typeof mixedRuns>>) => MessageInitShape<typeof ListRunsRequestSchema>, string[]][] = [
     ["status", () => ({ statuses: [RunStatus.CANCELED] }), ["canceled"]],
     ["several statuses", () => ({ statuses: [RunStatus.CANCELED, RunStatus.QUEUED] }), ["late", "canceled", "agent", "room"]],
     ["agent", ({ agentId }) => ({ agentId }), ["agent"]],

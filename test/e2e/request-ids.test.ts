@@ -73,7 +73,8 @@ test("creates with one request_id and different rooms on two servers give one ru
       ),
     );
     const outcomes = answers.map((answer) => (answer.status === "fulfilled" ? "created" : reasonOf(answer.reason)));
-    expect(outcomes.toSorted()).toEqual(["REQUEST_ID_REUSED", "REQUEST_ID_REUSED", "REQUEST_ID_REUSED", "created"]);
+    expect(outcomes.filter((outcome) => outcome === "created")).toHaveLength(1);
+    expect(outcomes.filter((outcome) => outcome === "REQUEST_ID_REUSED")).toHaveLength(3);
   }
   expect(await createdRuns(a)).toHaveLength(10);
 });

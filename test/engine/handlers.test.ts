@@ -22,12 +22,14 @@ test("sleep returns its input", async () => {
 
 test("sleep ends when its run is canceled", async () => {
   const engine = fakeEngine(60);
-  startWorker(engine, { handlers: builtInHandlers, concurrency: 1 });
+  const told: unknown[] = [];
+  startWorker(engine, { handlers: builtInHandlers, concurrency: 1, onError: (error) => told.push(error) });
   const long = engine.submit({ handler: "sleep", input: jsonValue({ ms: 86_400_000 }) });
   await until(() => long.leaseToken, { what: "a claim" });
   engine.cancel(long);
   const next = engine.submit({ handler: "echo", input: jsonValue("free") });
   expect(await engine.ended(next)).toMatchObject({ output: "free" });
+  expect(told).toEqual([]);
 });
 
 test.each([0, 1, 3])("flaky fails %i times, then succeeds", async (failures) => {

@@ -138,6 +138,18 @@ test("the outcome is written again until it gets through", async () => {
   expect(engine.callsOf("completeRun")).toHaveLength(4);
 });
 
+test("an outcome that does not get through within another lease is given up, and the slot is free again", async () => {
+  const engine = fakeEngine(90);
+  engine.fault = ({ method }) => {
+    if (method === "completeRun") throw away;
+  };
+  startWorker(engine, { handlers: { echo: (_ctx, input) => input }, concurrency: 1 });
+  engine.submit({ handler: "echo" });
+  await until(() => engine.callsOf("claimRun").length === 2, { what: "the next claim" });
+  expect(engine.callsOf("heartbeat")).toEqual([]);
+  expect(engine.callsOf("completeRun").length).toBeGreaterThan(1);
+});
+
 test("heartbeats are sent every third of the lease while the handler runs, and none after", async () => {
   const engine = fakeEngine(90);
   let finish = () => {};

@@ -11,6 +11,7 @@ import { openJetStreamStore } from "../../src/eventlog/jetstream-store.ts";
 import { openNats } from "../../src/eventlog/nats.ts";
 import { createSubjects } from "../../src/eventlog/subjects.ts";
 import { openStack } from "../../src/stack/stack.ts";
+import { sleep } from "../../src/kernel/wait.ts";
 import { temporaryFolder } from "../stack/folder.ts";
 import { createAppender } from "../support/appender.ts";
 import { openTestBackend, type TestBackend } from "../support/backend.ts";
@@ -70,6 +71,15 @@ test("a tail goes on when its consumer is deleted", async () => {
   for (let i = 0; i < 5; i++) await appender.append({ id: runId() });
   await until(() => tail.seen.length === 6, { what: "the events after the deletion", timeoutMs: 25_000 });
   expect(tail.seen).toEqual(upTo(from + 6n, from));
+});
+
+test("a tail ends whenever it is stopped, even while it is being opened", async () => {
+  const { log } = backend;
+  for (let delayMs = 0; delayMs < 20; delayMs++) {
+    const tail = follow(log, 0n);
+    await sleep(delayMs / 4);
+    await tail[Symbol.asyncDispose]();
+  }
 });
 
 test("a tail and its appender go on when the server was killed and started again", { timeout: 60_000 }, async () => {

@@ -53,7 +53,7 @@ export interface LogEvent {
 /** Every broken invariant that the evidence shows; empty when all hold. What is not in evidence is not checked. */
 export function checkInvariants(evidence: Evidence): Violation[] {
   const { operations, recordings = [], readModels, healed, substance } = evidence;
-  const log = evidence.log.map(decode);
+  const log = decodeLog(evidence.log);
   return [
     ...checkOperations(log, operations),
     ...checkOrder(log, operations),
@@ -72,6 +72,11 @@ export function describeViolations(violations: readonly Violation[], most = 20):
   const lines = violations.slice(0, most).map(({ invariant, at, problem }) => `${invariant} ${at}: ${problem}`);
   const left = violations.length - lines.length;
   return [...lines, ...(left > 0 ? [`… and ${left} more`] : [])].join("\n");
+}
+
+/** The log with every event decoded from its stored bytes. */
+export function decodeLog(log: readonly StoredMessage[]): LogEvent[] {
+  return log.map(decode);
 }
 
 function decode(stored: StoredMessage): LogEvent {

@@ -42,10 +42,12 @@ interface SubscriberOptions {
   readonly clients: readonly Pick<SignalboxClient, "events">[];
   readonly wanted: Wanted;
   readonly signal: AbortSignal;
+  /** Told of each event. */
+  readonly onEvent?: (event: Event) => void;
 }
 
 /** Subscribes from the beginning, resumes by itself after every break, and notes every frame as it came. */
-export function subscribeRecorded({ name, clients, wanted, signal }: SubscriberOptions): Subscriber {
+export function subscribeRecorded({ name, clients, wanted, signal, onEvent }: SubscriberOptions): Subscriber {
   const notes: Note[] = [];
   const backoff = createBackoff(50, 500);
   let position = 0n;
@@ -62,6 +64,7 @@ export function subscribeRecorded({ name, clients, wanted, signal }: SubscriberO
       if (frame.case !== "event") continue;
       backoff.reset();
       notes.push(eventNote(frame.value));
+      onEvent?.(frame.value);
       position = frame.value.position;
     }
     notes.push({ note: "end" });

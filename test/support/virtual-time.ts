@@ -2,10 +2,11 @@ import { setImmediate } from "node:timers/promises";
 
 /**
  * Runs `fn` with a setTimeout that waits for nothing: when everything stands still, the timer that is due first fires. So
- * a history of pauses and time-outs takes no time, and is the same each time.
+ * a history of pauses and time-outs takes no time, and is the same each time. `fn` is given a clock of that time, in
+ * milliseconds from 0.
  * @throws an error when `fn` waits for something that no timer will bring.
  */
-export async function inVirtualTime<T>(fn: () => Promise<T>): Promise<T> {
+export async function inVirtualTime<T>(fn: (nowMs: () => number) => Promise<T>): Promise<T> {
   const real = { setTimeout: globalThis.setTimeout, clearTimeout: globalThis.clearTimeout };
   const timers = new Map<number, { readonly due: number; readonly fire: () => void }>();
   let nowMs = 0;
@@ -22,7 +23,7 @@ export async function inVirtualTime<T>(fn: () => Promise<T>): Promise<T> {
   Object.assign(globalThis, fakes);
   try {
     let settled = false;
-    const result = fn().finally(() => (settled = true));
+    const result = fn(() => nowMs).finally(() => (settled = true));
     result.catch(() => undefined);
     for (;;) {
       // Comes after every promise that can settle by itself.

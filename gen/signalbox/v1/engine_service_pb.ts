@@ -292,7 +292,7 @@ export const StartStepRequestSchema: GenMessage<StartStepRequest> = /*@__PURE__*
  */
 export type StartStepResponse = Message<"signalbox.v1.StartStepResponse"> & {
   /**
-   * step is the step, with its output when it is on record already.
+   * step is the step without its input; with its output when that is on record.
    *
    * @generated from field: signalbox.v1.Step step = 1;
    */
@@ -362,7 +362,7 @@ export const CompleteStepRequestSchema: GenMessage<CompleteStepRequest> = /*@__P
  */
 export type CompleteStepResponse = Message<"signalbox.v1.CompleteStepResponse"> & {
   /**
-   * step is the step, with its output when it is on record already.
+   * step is the step without its input; with its output when that is on record.
    *
    * @generated from field: signalbox.v1.Step step = 1;
    */
@@ -432,7 +432,7 @@ export const FailStepRequestSchema: GenMessage<FailStepRequest> = /*@__PURE__*/
  */
 export type FailStepResponse = Message<"signalbox.v1.FailStepResponse"> & {
   /**
-   * step is the step, with its output when it is on record already.
+   * step is the step without its input; with its output when that is on record.
    *
    * @generated from field: signalbox.v1.Step step = 1;
    */
@@ -523,7 +523,7 @@ export const StartToolCallRequestSchema: GenMessage<StartToolCallRequest> = /*@_
  */
 export type StartToolCallResponse = Message<"signalbox.v1.StartToolCallResponse"> & {
   /**
-   * tool_call is the call, with its result when it is on record already.
+   * tool_call is the call without its arguments; with its result when that is on record.
    *
    * @generated from field: signalbox.v1.ToolCall tool_call = 1;
    */
@@ -593,7 +593,7 @@ export const SucceedToolCallRequestSchema: GenMessage<SucceedToolCallRequest> = 
  */
 export type SucceedToolCallResponse = Message<"signalbox.v1.SucceedToolCallResponse"> & {
   /**
-   * tool_call is the call, with its result when it is on record already.
+   * tool_call is the call without its arguments; with its result when that is on record.
    *
    * @generated from field: signalbox.v1.ToolCall tool_call = 1;
    */
@@ -663,7 +663,7 @@ export const FailToolCallRequestSchema: GenMessage<FailToolCallRequest> = /*@__P
  */
 export type FailToolCallResponse = Message<"signalbox.v1.FailToolCallResponse"> & {
   /**
-   * tool_call is the call, with its result when it is on record already.
+   * tool_call is the call without its arguments; with its result when that is on record.
    *
    * @generated from field: signalbox.v1.ToolCall tool_call = 1;
    */
@@ -733,7 +733,7 @@ export const ReconcileToolCallRequestSchema: GenMessage<ReconcileToolCallRequest
  */
 export type ReconcileToolCallResponse = Message<"signalbox.v1.ReconcileToolCallResponse"> & {
   /**
-   * tool_call is the call, with its result when it is on record already.
+   * tool_call is the call without its arguments; with its result when that is on record.
    *
    * @generated from field: signalbox.v1.ToolCall tool_call = 1;
    */
@@ -935,9 +935,9 @@ export const EngineService: GenService<{
     output: typeof FailStepResponseSchema;
   },
   /**
-   * StartToolCall records that a tool is about to be called. A call that succeeded or was reconciled already is
-   * answered with its result and nothing is recorded; one with an unknown outcome is refused (INVALID_STATE) until it
-   * is reconciled.
+   * StartToolCall records that a tool is about to be called. A call whose result is on record is answered with
+   * it and nothing is recorded; one with an unknown outcome is refused (INVALID_STATE) until it is reconciled, and starts
+   * again when it turned out to have had no effect.
    *
    * @generated from rpc signalbox.v1.EngineService.StartToolCall
    */

@@ -1,10 +1,11 @@
+import type { Logger } from "pino";
 import { migrate } from "../../readmodel/migrate.ts";
 import { openPostgres } from "../../readmodel/postgres.ts";
 import { type ExitCode, exitCodes } from "../cli-error.ts";
 import type { Cli } from "../cli.ts";
 import { createLogger } from "../logger.ts";
 import { readSettings, type Settings } from "../settings.ts";
-import { openUpkeepStores } from "../upkeep-stores.ts";
+import { openUpkeepStack } from "../upkeep.ts";
 
 /** `signalbox migrate`. */
 export async function migrateTables(cli: Cli): Promise<ExitCode> {
@@ -21,8 +22,8 @@ export async function migrateTables(cli: Cli): Promise<ExitCode> {
 }
 
 /** The database alone where it is named: then nothing is started. */
-async function openDatabase(cli: Cli, settings: Settings, log: Parameters<typeof openUpkeepStores>[2]) {
+async function openDatabase(cli: Cli, settings: Settings, log: Logger) {
   const { databaseUrl } = settings;
   if (databaseUrl !== undefined) return { databaseUrl, [Symbol.asyncDispose]: () => Promise.resolve() };
-  return openUpkeepStores(cli, settings, log);
+  return openUpkeepStack(cli, settings, log);
 }

@@ -1,6 +1,8 @@
 import type { Logger } from "pino";
 import { SignalboxError } from "../../kernel/errors.ts";
 import { aborted } from "../../kernel/wait.ts";
+import { pendingMigrations } from "../../readmodel/migrate.ts";
+import { openPostgres } from "../../readmodel/postgres.ts";
 import { CliError, type ExitCode, exitCodes, usageError } from "../cli-error.ts";
 import type { Cli } from "../cli.ts";
 import type { ServeOptions } from "../commands/serving.ts";
@@ -34,6 +36,7 @@ export async function serveRoles(cli: Cli, { roles }: ServeOptions): Promise<Exi
       "SIGNALBOX_SECRET is not set: lease tokens of this server are refused by servers with another data folder",
     );
   }
+  if (settings.roles.some((role) => role !== "worker")) await requireMigrated(databaseUrl, log);
   const stop = new AbortController();
   const signal = AbortSignal.any([cli.signal, stop.signal]);
   await using playing = await playRoles({ ...settings, natsUrl, databaseUrl }, log, signal, (error) =>
@@ -44,6 +47,14 @@ export async function serveRoles(cli: Cli, { roles }: ServeOptions): Promise<Exi
   await aborted(signal);
   if (stop.signal.aborted) throw stop.signal.reason;
   return exitCodes.ok;
+}
+
+async function requireMigrated(databaseUrl: string, log: Logger): Promise<void> {
+  await using postgres = openPostgres({ url: databaseUrl, log, maxConnections: 1 });
+  const pending = await pendingMigrations(postgres);
+  if (pending.length === 0) return;
+  const hint = "Run `signalbox migrate` with the same DATABASE_URL first.";
+  throw new CliError(`the read models are not up to date: they lack ${pending.join(", ")}`, hint, exitCodes.failed);
 }
 
 /**

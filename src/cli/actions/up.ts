@@ -1,3 +1,4 @@
+import type { Logger } from "pino";
 import { migrate } from "../../readmodel/migrate.ts";
 import { openPostgres } from "../../readmodel/postgres.ts";
 import { aborted } from "../../kernel/wait.ts";
@@ -18,7 +19,6 @@ export async function up(cli: Cli): Promise<ExitCode> {
   const onFatal = (error: unknown) => stop.abort(error);
   const signal = AbortSignal.any([cli.signal, stop.signal]);
   try {
-    cli.output.progress("starting …");
     await using stack = await openStack({
       ...settings,
       // `replicated` is for a cluster of the user's own; there is no embedded one then.
@@ -33,7 +33,6 @@ export async function up(cli: Cli): Promise<ExitCode> {
     await using playing = await playRoles({ ...settings, natsUrl, databaseUrl, dataDir }, log, signal, onFatal);
     const embedded = settings.natsUrl === undefined || settings.databaseUrl === undefined;
     await using _word = embedded ? await announceStack(dataDir, { pid: process.pid, natsUrl, databaseUrl }) : undefined;
-    cli.output.progress("");
     const url = playing.url ?? null;
     cli.output.show({ url, dataDir, durability: settings.durability }, readyText(settings, playing.url, dataDir));
     await aborted(signal);
@@ -44,7 +43,7 @@ export async function up(cli: Cli): Promise<ExitCode> {
   return exitCodes.ok;
 }
 
-async function migrateAt(databaseUrl: string, log: Parameters<typeof openPostgres>[0]["log"]): Promise<void> {
+async function migrateAt(databaseUrl: string, log: Logger): Promise<void> {
   await using postgres = openPostgres({ url: databaseUrl, log, maxConnections: 1 });
   await migrate(postgres);
 }

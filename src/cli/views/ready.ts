@@ -1,4 +1,4 @@
-import { durabilities, settingTable } from "../setting-table.ts";
+import { type durabilities, settingTable } from "../setting-table.ts";
 import type { Settings } from "../settings.ts";
 
 /** What an acknowledged event survives, in words. */

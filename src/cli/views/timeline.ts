@@ -1,6 +1,6 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Event } from "../../../gen/signalbox/v1/event_pb.ts";
-import { type LeaseEnd } from "../../../gen/signalbox/v1/run_event_pb.ts";
+import type { LeaseEnd } from "../../../gen/signalbox/v1/run_event_pb.ts";
 import { RunEndReasonSchema } from "../../../gen/signalbox/v1/run_pb.ts";
 import { enumName } from "../../kernel/enum-name.ts";
 import { errorText, labelsText, principalText, shorten, shortJson, timeText } from "./values.ts";

@@ -1,7 +1,7 @@
 import { durationMs, type Timestamp, timestampDate, timestampMs, type Value } from "@bufbuild/protobuf/wkt";
 import type { Principal } from "../../../gen/signalbox/v1/common_pb.ts";
 import type { AgentLimits } from "../../../gen/signalbox/v1/agent_pb.ts";
-import { type RunError } from "../../../gen/signalbox/v1/run_pb.ts";
+import type { RunError } from "../../../gen/signalbox/v1/run_pb.ts";
 import { valueToJson } from "../../client/json.ts";
 
 /** A value as JSON on one line, cut to `maxLength` characters; empty when it is unset. */

@@ -1,0 +1,126 @@
+import { describe, expect, test } from "vitest";
+import { CliError, exitCodes } from "../../src/cli/cli-error.ts";
+import { runProgram } from "../../src/cli/program.ts";
+import { createTestOutput } from "./sink.ts";
+
+async function run(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
+  const { output, stdout, stderr } = createTestOutput({ json: args.includes("--json") });
+  const signal = new AbortController().signal;
+  const outcome: unknown = await runProgram(args, { env, output, signal }).catch((error: unknown) => error);
+  return { outcome, stdout: stdout.text(), stderr: stderr.text() };
+}
+
+const commands = [
+  "up",
+  "serve",
+  "worker",
+  "run",
+  "runs ls",
+  "runs get",
+  "runs cancel",
+  "runs wait",
+  "runs steps",
+  "events tail",
+  "events ls",
+  "agents create",
+  "agents get",
+  "agents ls",
+  "agents update",
+  "agents pause",
+  "agents resume",
+  "agents archive",
+  "migrate",
+  "rebuild",
+  "verify",
+  "doctor",
+  "config",
+];
+
+describe("help", () => {
+  test.each(commands)("of `%s` has an example that names it, and --json", async (command) => {
+    const { outcome, stdout } = await run([...command.split(" "), "--help"]);
+    expect(outcome).toBe(exitCodes.ok);
+    expect(stdout).toMatch(new RegExp(`Examples:\\n(.*\\n)*? {2}\\$ .*signalbox ${command}`));
+    expect(stdout).toContain("--json");
+  });
+
+  test("of the program lists commands and exit codes", async () => {
+    const { outcome, stdout } = await run(["--help"]);
+    expect(outcome).toBe(exitCodes.ok);
+    for (const command of commands) expect(stdout).toContain(`\n  ${command.split(" ")[0]}`);
+    for (const code of Object.values(exitCodes)) expect(stdout).toMatch(new RegExp(`\\n  ${code} +\\S`));
+  });
+
+  test("comes with --json too", async () => {
+    expect((await run(["runs", "--help", "--json"])).stdout).toContain("Usage: signalbox runs");
+  });
+
+  test("--version prints the version alone", async () => {
+    const { outcome, stdout } = await run(["--version"]);
+    expect(outcome).toBe(exitCodes.ok);
+    expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+});
+
+describe("a wrong call", () => {
+  test.each([
+    { args: [], message: "no command" },
+    { args: ["runs"], message: "no command" },
+    { args: ["fly"], message: "unknown command 'fly'" },
+    { args: ["runs", "lst"], message: "Did you mean ls?" },
+    { args: ["up", "--fast"], message: "unknown option '--fast'" },
+    { args: ["runs", "get"], message: "missing required argument 'run-id'" },
+    { args: ["runs", "get", "a", "b"], message: "too many arguments" },
+    { args: ["run", "echo", "--max-duration", "soon"], message: "for example 30s" },
+    { args: ["run", "echo", "--label", "x"], message: "for example team=research" },
+    { args: ["runs", "ls", "--status", "done"], message: "Give some of queued" },
+    { args: ["runs", "ls", "--limit", "0"], message: "whole number from 1" },
+    { args: ["events", "ls", "--from", "-1"], message: "whole number from 0" },
+    { args: ["agents", "create"], message: "required option '--name <text>'" },
+    { args: ["agents", "create", "--name", "x", "--zone", "moon"], message: "Allowed choices are sandbox" },
+    { args: ["worker", "--concurrency", "many"], message: "whole number from 1" },
+    { args: ["run"], message: "give either a handler or --agent" },
+    { args: ["run", "echo", "--agent", "agt_1"], message: "give either a handler or --agent" },
+    { args: ["run", "echo", "--input", "{hello}"], message: "--input is no JSON" },
+    { args: ["run", "echo", "--input", "@/no/such/file"], message: "--input can not be read: ENOENT" },
+    { args: ["agents", "update", "agt_1"], message: "nothing to change was given" },
+    { args: ["serve"], message: "serve needs NATS_URL and DATABASE_URL" },
+    { args: ["serve", "--roles", "janitor"], message: "SIGNALBOX_ROLES" },
+    { args: ["runs", "ls", "--url", "nowhere"], message: "SIGNALBOX_URL" },
+    { args: ["runs", "ls", "--workspace", "mine"], message: "SIGNALBOX_WORKSPACE" },
+  ])("`signalbox $args` says what is wrong and where to look", async ({ args, message }) => {
+    const { outcome, stdout } = await run(args);
+    expect(outcome).toBeInstanceOf(CliError);
+    const { message: said, hint, exitCode } = outcome as CliError;
+    expect(said).toContain(message);
+    expect(hint).not.toBe("");
+    expect(exitCode).toBe(exitCodes.usage);
+    expect(stdout).toBe("");
+  });
+
+  test("lists bad settings, whatever the command", async () => {
+    const { outcome } = await run(["runs", "ls"], { SIGNALBOX_PORT: "x", SIGNALBOX_AUTH: "y" });
+    expect(String(outcome)).toMatch(/SIGNALBOX_PORT[^]*SIGNALBOX_AUTH/);
+  });
+});
+
+describe("config", () => {
+  test("lists every setting with its value and where that comes from", async () => {
+    const { outcome, stdout } = await run(["config"], { SIGNALBOX_PORT: "9000", SIGNALBOX_TOKEN: "0123456789abcdef" });
+    expect(outcome).toBe(exitCodes.ok);
+    expect(stdout).toMatch(/SIGNALBOX_PORT +9000 +environment/);
+    expect(stdout).toMatch(/SIGNALBOX_HOST +127\.0\.0\.1 +default/);
+    expect(stdout).not.toContain("0123456789abcdef");
+  });
+
+  test("lists them with --json, one value per line, and says what is wrong", async () => {
+    const { outcome, stdout, stderr } = await run(["config", "--json"], { SIGNALBOX_PORT: "x" });
+    expect(outcome).toBe(exitCodes.usage);
+    const settings = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { name: string; problem: string | null });
+    expect(settings.find(({ name }) => name === "SIGNALBOX_PORT")?.problem).toContain("SIGNALBOX_PORT");
+    expect(stderr).toContain("SIGNALBOX_PORT");
+  });
+});

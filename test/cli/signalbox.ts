@@ -1,0 +1,72 @@
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+import { until } from "../support/until.ts";
+
+const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+
+/** How a command ended and what it said. */
+export interface Outcome {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs `signalbox <args>` as people do. `env` is all that it sees of our settings. */
+export function signalbox(args: readonly string[], env: Record<string, string> = {}, input = ""): Promise<Outcome> {
+  const { promise, resolve } = Promise.withResolvers<Outcome>();
+  const child = execFile(process.execPath, [main, ...args], { env: clean(env) }, (_error, stdout, stderr) => {
+    resolve({ code: child.exitCode, stdout, stderr });
+  });
+  child.stdin?.end(input);
+  return promise;
+}
+
+/** A command that stays. */
+export interface Running extends AsyncDisposable {
+  readonly pid: number;
+  /** What it has said on stdout so far. */
+  stdout(): string;
+  /** Resolves with stdout once it contains the text. Rejects when the command ends before that. */
+  says(text: string): Promise<string>;
+  /** Sends a signal and resolves with how it ended. */
+  stop(signal: NodeJS.Signals): Promise<Outcome>;
+}
+
+/** Starts `signalbox <args>`; disposing kills it when it still runs. */
+export function startSignalbox(args: readonly string[], env: Record<string, string> = {}): Running {
+  const child = spawn(process.execPath, [main, ...args], { env: clean(env), stdio: ["ignore", "pipe", "pipe"] });
+  let stdout = "";
+  let stderr = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text));
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+  const closed = once(child, "close");
+  return {
+    pid: child.pid ?? 0,
+    stdout: () => stdout,
+    async says(text) {
+      await until(() => stdout.includes(text) || child.exitCode !== null, {
+        what: `signalbox ${args.join(" ")} to say ${text}`,
+      });
+      if (!stdout.includes(text)) throw new Error(`ended with ${child.exitCode} before it said ${text}: ${stderr}`);
+      return stdout;
+    },
+    async stop(signal) {
+      child.kill(signal);
+      await closed;
+      return { code: child.exitCode, stdout, stderr };
+    },
+    async [Symbol.asyncDispose]() {
+      if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
+      await closed;
+    },
+  };
+}
+
+/** The environment of the test run without what would change the command. */
+function clean(env: Record<string, string>): NodeJS.ProcessEnv {
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !name.startsWith("SIGNALBOX_") && name !== "NATS_URL" && name !== "DATABASE_URL",
+  );
+  return { ...Object.fromEntries(kept), ...env };
+}

@@ -1,0 +1,127 @@
+import { access, constants } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { delimiter, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+import { chromium, type Page } from "playwright-core";
+import { afterAll, expect, test } from "vitest";
+import { jsonValue } from "../../src/client/client.ts";
+import { openInstallation } from "../support/installation.ts";
+import { claim } from "./claims.ts";
+
+const opened = new AsyncDisposableStack();
+afterAll(() => opened.disposeAsync());
+const { port } = opened.use(await openPageServer(await bundlePage()));
+// One page, two origins: the name and the address of this machine are not the same to a browser.
+const [allowedOrigin, otherOrigin] = [`http://127.0.0.1:${port}`, `http://localhost:${port}`];
+const installation = opened.use(await openInstallation({ allowedOrigins: [allowedOrigin] }));
+const browser = opened.use(await openBrowser());
+
+test("a page of an allowed origin starts a run and follows its subscription in Chromium", async () => {
+  const client = installation.client();
+  const page = await openPage(allowedOrigin);
+  await page.locator(".event").first().waitFor();
+  // What comes from here on comes live: the page is subscribed already.
+  const { run, leaseToken } = await claim(client, "by_hand");
+  expect(await page.locator("#run").textContent()).toBe(run.runId);
+  const { step } = await client.engine.startStep({ leaseToken, key: "look" });
+  await page.locator(".event", { hasText: "step.started" }).waitFor();
+  await client.engine.completeStep({ leaseToken, stepId: step?.stepId ?? "" });
+  await client.engine.completeRun({ leaseToken, output: jsonValue("all clear") });
+  await page.locator("#end").waitFor();
+  expect(await page.locator(".event").allTextContents()).toEqual([
+    "1 run.created",
+    "2 run.claimed",
+    "3 step.started",
+    "4 step.completed",
+    "5 run.succeeded",
+  ]);
+  expect(await page.locator("#end").textContent()).toBe('"all clear"');
+  expect(await page.locator("#error").count()).toBe(0);
+});
+
+test("a page of another origin is refused by the browser, and nothing is recorded", async () => {
+  const client = installation.client();
+  const { position: afterPosition } = await client.runs.createRun({ handler: "nobody" });
+  const page = await openPage(otherOrigin);
+  await page.locator("#error").waitFor();
+  expect(await page.locator("#run").count()).toBe(0);
+  const { position: minPosition } = await client.runs.createRun({ handler: "nobody" });
+  const { events } = await client.events.listEvents({ afterPosition, minPosition });
+  expect(events.map(({ position }) => position)).toEqual([minPosition]);
+});
+
+async function openPage(origin: string): Promise<Page> {
+  const page = await browser.newPage();
+  page.setDefaultTimeout(15_000);
+  await page.goto(`${origin}/?server=${encodeURIComponent(installation.url)}`);
+  return page;
+}
+
+async function bundlePage(): Promise<string> {
+  const entry = fileURLToPath(new URL("page/page.ts", import.meta.url));
+  const { outputFiles } = await build({
+    entryPoints: [entry],
+    bundle: true,
+    format: "esm",
+    write: false,
+    logLevel: "silent",
+  });
+  return outputFiles[0]?.text ?? "";
+}
+
+async function openPageServer(script: string) {
+  const server = createServer((request, response) => {
+    const isScript = request.url === "/page.js";
+    response.setHeader("content-type", isScript ? "text/javascript" : "text/html");
+    response.end(isScript ? script : '<!doctype html><title>Signalbox</title><script type="module" src="/page.js"></script>');
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+async function openBrowser() {
+  return chromium.launch({
+    executablePath: await findChromium(),
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+    ],
+  });
+}
+
+/** The first Chromium on PATH. Throws an error that says how to get one. */
+async function findChromium(): Promise<string> {
+  for (const folder of (process.env["PATH"] ?? "").split(delimiter)) {
+    for (const name of ["chromium", "chromium-browser", "google-chrome"]) {
+      const file = join(folder, name);
+      if (await isExecutable(file)) return file;
+    }
+  }
+  throw new Error(
+    "this test drives a real Chromium, and there is none on PATH: install it with `apt-get install chromium`, " +
+      "`brew install --cask chromium`, or whatever your system has",
+  );
+}
+
+async function isExecutable(file: string): Promise<boolean> {
+  try {
+    await access(file, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

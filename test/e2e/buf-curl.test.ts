@@ -1,0 +1,44 @@
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { afterAll, describe, expect, test } from "vitest";
+import { newWorkspaceId, openInstallation } from "../support/installation.ts";
+
+const installation = await openInstallation();
+afterAll(() => installation[Symbol.asyncDispose]());
+
+const run = promisify(execFile);
+const buf = fileURLToPath(new URL("../../node_modules/.bin/buf", import.meta.url));
+
+describe.each([
+  ["grpc", ["--http2-prior-knowledge"]],
+  ["grpcweb", []],
+  ["grpcweb over h2c", ["--http2-prior-knowledge"]],
+  ["connect", []],
+  ["connect over h2c", ["--http2-prior-knowledge"]],
+])("buf curl knows the contract by reflection and speaks %s:", (name, flags) => {
+  const [protocol = ""] = name.split(" ");
+  const workspaceId = newWorkspaceId();
+
+  /** The answers, one JSON object after the other. */
+  async function curl(method: string, data: unknown): Promise<Record<string, unknown>[]> {
+    const header = ["--header", `x-workspace-id: ${workspaceId}`];
+    // Reflection streams both ways, which takes HTTP/2; --reflect-protocol is left to buf, which tries v1 first.
+    const args = ["curl", "--protocol", protocol, ...flags, ...header, "--data", JSON.stringify(data)];
+    const { stdout } = await run(buf, [...args, `${installation.url}/signalbox.v1.${method}`]);
+    return stdout.trim().split(/(?<=^\})\n/m).map((text) => JSON.parse(text) as Record<string, unknown>);
+  }
+
+  test("unary and streaming", async () => {
+    const [created] = await curl("RunService/CreateRun", { handler: "nobody", input: { hello: "world" } });
+    expect(created).toMatchObject({ run: { status: "RUN_STATUS_QUEUED", input: { hello: "world" } } });
+    const { runId } = (created as { run: { runId: string } }).run;
+    await curl("RunService/CancelRun", { runId });
+    const frames = await curl("EventService/Subscribe", { filter: { runId } });
+    expect(frames).toMatchObject([
+      { ready: {} },
+      { event: { type: "run.created", stream: { type: "run", id: runId } } },
+      { event: { type: "run.canceled" } },
+    ]);
+  });
+});

@@ -1,0 +1,93 @@
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import {
+  type Client,
+  type ClientReadableStream,
+  credentials,
+  loadPackageDefinition,
+  Metadata,
+  type ServiceClientConstructor,
+  type ServiceError,
+  status,
+} from "@grpc/grpc-js";
+import { loadSync } from "@grpc/proto-loader";
+import { afterAll, expect, test } from "vitest";
+import { openInstallation } from "../support/installation.ts";
+
+const installation = await openInstallation({ workers: 1 });
+afterAll(() => installation[Symbol.asyncDispose]());
+
+type Unary<T> = (request: object, metadata: Metadata, done: (error: ServiceError | null, answer: T) => void) => void;
+
+interface Run {
+  readonly runId: string;
+  readonly status: string;
+  readonly output?: object;
+}
+interface Frame {
+  readonly frame: string;
+  readonly event?: { readonly type: string };
+}
+interface RunClient extends Client {
+  createRun: Unary<{ run: Run }>;
+  getRun: Unary<{ run: Run }>;
+  waitRun: Unary<{ run: Run }>;
+}
+interface EventClient extends Client {
+  subscribe(request: object, metadata: Metadata): ClientReadableStream<Frame>;
+}
+
+/** Clients of another implementation of gRPC and of protobuf, from the same proto files. */
+function openClients() {
+  const files = ["signalbox/v1/run_service.proto", "signalbox/v1/event_service.proto"];
+  const includeDirs = [fileURLToPath(new URL("../../proto", import.meta.url))];
+  const loaded = loadPackageDefinition(loadSync(files, { includeDirs, enums: String, longs: String, oneofs: true }));
+  const { RunService, EventService } = (loaded as unknown as Package).signalbox.v1;
+  const address = new URL(installation.url).host;
+  const runs = new RunService(address, credentials.createInsecure()) as unknown as RunClient;
+  const events = new EventService(address, credentials.createInsecure()) as unknown as EventClient;
+  return {
+    runs,
+    events,
+    [Symbol.dispose]() {
+      runs.close();
+      events.close();
+    },
+  };
+}
+
+interface Package {
+  readonly signalbox: { readonly v1: Record<"RunService" | "EventService", ServiceClientConstructor> };
+}
+
+function call<T>(client: Client, method: Unary<T>, request: object): Promise<T> {
+  return promisify<object, Metadata, T>(method.bind(client) as Unary<T>)(request, new Metadata());
+}
+
+const hello = { structValue: { fields: { hello: { kind: "stringValue", stringValue: "world" } } } };
+
+test("@grpc/grpc-js creates a run, follows its events to the end, and reads its output", async () => {
+  using clients = openClients();
+  const { run } = await call(clients.runs, clients.runs.createRun, { handler: "echo", input: hello });
+  const { runId } = run;
+  const frames: Frame[] = [];
+  const stream = clients.events.subscribe({ filter: { runId } }, new Metadata());
+  for await (const frame of stream) frames.push(frame as Frame);
+  expect(frames[0]).toMatchObject({ frame: "ready" });
+  expect(frames.flatMap(({ event }) => event?.type ?? [])).toEqual(["run.created", "run.claimed", "run.succeeded"]);
+  const waited = await call(clients.runs, clients.runs.waitRun, { runId });
+  expect(waited.run).toMatchObject({ runId, status: "RUN_STATUS_SUCCEEDED", output: hello });
+});
+
+test("@grpc/grpc-js is told why a call was refused", async () => {
+  using clients = openClients();
+  const refused = call(clients.runs, clients.runs.getRun, { runId: "run_01ARZ3NDEKTSV4RRFFQ69G5FAV" });
+  const error = await refused.then(
+    () => undefined,
+    (thrown: ServiceError) => thrown,
+  );
+  expect(error).toMatchObject({ code: status.NOT_FOUND, details: expect.stringContaining("does not exist") as string });
+  // google.rpc.Status, binary: the ErrorInfo inside names the reason.
+  const [details] = error?.metadata.get("grpc-status-details-bin") ?? [];
+  expect(details?.toString()).toContain("RUN_NOT_FOUND");
+});
