@@ -31,6 +31,13 @@ export function failureOf(error: unknown, env: NodeJS.ProcessEnv): Failure & { r
   return { ...parts(error), hint, exitCode: exitCodes.failed };
 }
 
+/** True when the error only says that the signal has aborted. */
+export function isInterruption(error: unknown, signal: AbortSignal): boolean {
+  if (!signal.aborted) return false;
+  if (error instanceof ConnectError) return error.code === Code.Canceled;
+  return error === signal.reason || (error instanceof Error && error.name === "AbortError");
+}
+
 function parts(error: unknown): Pick<Failure, "message" | "reason"> {
   return { message: error instanceof Error ? error.message : String(error), reason: undefined };
 }

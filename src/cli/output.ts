@@ -1,5 +1,6 @@
 import type { Writable } from "node:stream";
 import type { JsonValue } from "@bufbuild/protobuf";
+import type { LogStream } from "./logger.ts";
 
 /** How often progress is told where it can not be rewritten in place. */
 const progressPauseMs = 5_000;
@@ -18,6 +19,8 @@ export interface Output {
   note(text: string): void;
   /** How far long work is: one line rewritten on a terminal, else a line every few seconds. Empty when it is over. */
   progress(text: string): void;
+  /** Where log lines go: stderr, after progress is out of the way. */
+  readonly logStream: LogStream;
   /** An error: message, reason and way out, on stderr. */
   fail(failure: Failure): void;
 }
@@ -83,6 +86,13 @@ export function createOutput({ stdout, stderr, json, onClosed }: OutputStreams):
     print,
     note,
     progress,
+    logStream: {
+      isTTY: stderr.isTTY === true,
+      write: (line) => {
+        clearProgress();
+        return stderr.write(line);
+      },
+    },
     show: (value, text) => print(json ? JSON.stringify(value) : text),
     say: (text) => {
       if (!json) print(text);

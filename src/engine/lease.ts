@@ -81,7 +81,7 @@ export function openLease(engine: Engine, claim: Claim, log: WorkerLog): Lease {
 
   async function beat(): Promise<void> {
     const { signal } = beating;
-    const intervalMs = ttlMs / 3;
+    const intervalMs = Math.floor(ttlMs / 3);
     const backoff = createBackoff(Math.min(100, intervalMs), Math.min(1_000, intervalMs));
     let heldUntilMs = performance.now() + ttlMs;
     let waitMs = intervalMs;

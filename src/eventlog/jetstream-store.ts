@@ -174,6 +174,8 @@ async function* consume(
   }
   const watchdog = setInterval(() => void watch(), watchdogMs);
   signal.addEventListener("abort", close, { once: true });
+  // It may have been stopped while the consumer was being made.
+  if (signal.aborted) close();
   try {
     for await (const message of messages) {
       cursor = BigInt(message.seq);

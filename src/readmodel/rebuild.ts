@@ -46,7 +46,7 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
     const position = await postgres.withClient(async (builder) => {
       await builder.query(`set search_path = ${next}`);
       const projector = createProjector(builder, projections);
-      for (let pass = 0; pass < maxPasses && (await catchUp(projector, options)) > swapWithin; ) pass++;
+      for (let pass = 0; pass < maxPasses && (await catchUp(projector, options)) > swapWithin;) pass++;
       const reached = await transaction(client, async () => {
         await lockProjector(client, live);
         await catchUp(projector, options);

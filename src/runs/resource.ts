@@ -86,7 +86,7 @@ function applyPayload(run: Run, event: Event): Run {
     case "toolCallFailed":
       return { ...run, usage: addUsage(run.usage, payload.value.usage) };
     case "toolCallStarted":
-      return { ...run, usage: addUsage(run.usage, create(UsageSchema, { toolCalls: 1n })) };
+      return { ...run, usage: { ...addUsage(run.usage, undefined), toolCalls: (run.usage?.toolCalls ?? 0n) + 1n } };
     case "stepStarted":
     case "toolCallReconciled":
     case "runCreated":
@@ -121,12 +121,19 @@ function ended(run: Run, event: Event, status: RunStatus, endReason: RunEndReaso
   };
 }
 
-/** The sum of two usages; only the server counts tool calls. */
+/** The total with more of everything but tool calls, which only the server counts. */
 export function addUsage(total: Usage | undefined, more: Usage | undefined): Usage {
   return create(UsageSchema, {
-    inputTokens: (total?.inputTokens ?? 0n) + (more?.inputTokens ?? 0n),
-    outputTokens: (total?.outputTokens ?? 0n) + (more?.outputTokens ?? 0n),
-    costMicros: (total?.costMicros ?? 0n) + (more?.costMicros ?? 0n),
-    toolCalls: (total?.toolCalls ?? 0n) + (more?.toolCalls ?? 0n),
+    inputTokens: sum(total?.inputTokens, more?.inputTokens),
+    outputTokens: sum(total?.outputTokens, more?.outputTokens),
+    costMicros: sum(total?.costMicros, more?.costMicros),
+    toolCalls: total?.toolCalls ?? 0n,
   });
 }
+
+/** The sum, or the largest uint64: a total that can not be encoded would stop everything that reads the log. */
+function sum(a = 0n, b = 0n): bigint {
+  return a + b < maxUint64 ? a + b : maxUint64;
+}
+
+const maxUint64 = 2n ** 64n - 1n;

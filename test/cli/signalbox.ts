@@ -1,7 +1,9 @@
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
+import { runCommandLine } from "../../src/cli/command-line.ts";
 import { until } from "../support/until.ts";
+import { createSink } from "./sink.ts";
 
 const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
 
@@ -12,8 +14,17 @@ export interface Outcome {
   readonly stderr: string;
 }
 
-/** Runs `signalbox <args>` as people do. `env` is all that it sees of our settings. */
-export function signalbox(args: readonly string[], env: Record<string, string> = {}, input = ""): Promise<Outcome> {
+/** Runs `signalbox <args>` inside this process. `env` is all that it sees. */
+export async function signalbox(args: readonly string[], env: Record<string, string> = {}): Promise<Outcome> {
+  const stdout = createSink();
+  const stderr = createSink();
+  const { signal } = new AbortController();
+  const code = await runCommandLine(args, { env, stdout, stderr, signal });
+  return { code, stdout: stdout.text(), stderr: stderr.text() };
+}
+
+/** Runs `signalbox <args>` as people do, in a process of its own, with `input` on stdin. */
+export function spawnSignalbox(args: readonly string[], env: Record<string, string>, input = ""): Promise<Outcome> {
   const { promise, resolve } = Promise.withResolvers<Outcome>();
   const child = execFile(process.execPath, [main, ...args], { env: clean(env) }, (_error, stdout, stderr) => {
     resolve({ code: child.exitCode, stdout, stderr });

@@ -26,7 +26,12 @@ function pause(client: SignalboxClient, agentId: string, status: AgentStatus = A
 test("a run of an agent goes to the agent's handler, in its zone and with its limits", async () => {
   const client = newClient();
   const limits = { maxDuration: { seconds: 60n }, retryPolicy: { maxAttempts: 7 } };
-  const { agent } = await client.agents.createAgent({ name: "planner", handler: "by_hand", zone: Zone.SUPERVISED, limits });
+  const { agent } = await client.agents.createAgent({
+    name: "planner",
+    handler: "by_hand",
+    zone: Zone.SUPERVISED,
+    limits,
+  });
   const agentId = agent?.agentId ?? "";
   await client.runs.createRun({ agentId });
   const { run } = await claim(client, "by_hand");
@@ -133,7 +138,10 @@ test("the record of an agent tells its life", async () => {
   const { agentId } = await createAgent(client);
   await pause(client, agentId);
   const { position: minPosition } = await client.agents.archiveAgent({ agentId });
-  const { events } = await client.events.listEvents({ filter: { stream: { type: "agent", id: agentId } }, minPosition });
+  const { events } = await client.events.listEvents({
+    filter: { stream: { type: "agent", id: agentId } },
+    minPosition,
+  });
   expect(events.map(({ type }) => type)).toEqual(["agent.created", "agent.updated", "agent.archived"]);
   expect(events.map(({ streamSequence }) => streamSequence)).toEqual([1n, 2n, 3n]);
 });

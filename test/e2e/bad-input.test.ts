@@ -103,7 +103,11 @@ describe("fields that break a rule of the contract are named:", () => {
       { handler: "echo", labels: Object.fromEntries(Array.from({ length: 33 }, (_, n) => [`l${n}`, ""])) },
       "labels",
     ],
-    ["a backoff beyond its cap", { handler: "echo", retryPolicy: { initialBackoff: "60s", maxBackoff: "1s" } }, "max_backoff"],
+    [
+      "a backoff beyond its cap",
+      { handler: "echo", retryPolicy: { initialBackoff: "60s", maxBackoff: "1s" } },
+      "max_backoff",
+    ],
     ["a multiplier below one", { handler: "echo", retryPolicy: { backoffMultiplier: 0.5 } }, "backoff_multiplier"],
   ])("%s", async (_name, body, field) => {
     const answer = await postJson<ErrorBody>(url, "RunService/CreateRun", body);
@@ -137,7 +141,10 @@ function malformedIds(): [method: string, path: string, body: object, field: str
     .flatMap((method) =>
       textFields(method.input, ({ name }) => name.endsWith("_id") && !free.has(name)).map(
         (path): [string, string, object, string] => {
-          const body = path.reduceRight<unknown>((value, { jsonName }) => ({ [jsonName]: value }), "no id; drop table runs");
+          const body = path.reduceRight<unknown>(
+            (value, { jsonName }) => ({ [jsonName]: value }),
+            "no id; drop table runs",
+          );
           return [pathOf(method), nameOf(path), body as object, path.at(-1)?.name ?? ""];
         },
       ),

@@ -26,7 +26,10 @@ describe.each([
     // Reflection streams both ways, which takes HTTP/2; --reflect-protocol is left to buf, which tries v1 first.
     const args = ["curl", "--protocol", protocol, ...flags, ...header, "--data", JSON.stringify(data)];
     const { stdout } = await run(buf, [...args, `${installation.url}/signalbox.v1.${method}`]);
-    return stdout.trim().split(/(?<=^\})\n/m).map((text) => JSON.parse(text) as Record<string, unknown>);
+    return stdout
+      .trim()
+      .split(/(?<=^\})\n/m)
+      .map((text) => JSON.parse(text) as Record<string, unknown>);
   }
 
   test("unary and streaming", async () => {

@@ -93,9 +93,13 @@ test("the hash chain of a run verifies with nothing but GetEvent", async () => {
   const { body } = await postJson<{ events: JsonEvent[] }>(url, "EventService/ListEvents", { filter: { runId } });
   let previous = Buffer.alloc(32);
   for (const [index, { eventId }] of body.events.entries()) {
-    const answer = await postJson<{ event: Record<string, string>; storedBytes: string }>(url, "EventService/GetEvent", {
-      eventId,
-    });
+    const answer = await postJson<{ event: Record<string, string>; storedBytes: string }>(
+      url,
+      "EventService/GetEvent",
+      {
+        eventId,
+      },
+    );
     const { event, storedBytes } = answer.body;
     const hash = createHash("sha256").update(previous).update(Buffer.from(storedBytes, "base64")).digest();
     expect(event).toMatchObject({

@@ -1,5 +1,4 @@
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import {
   type Client,
   type ClientReadableStream,
@@ -61,7 +60,9 @@ interface Package {
 }
 
 function call<T>(client: Client, method: Unary<T>, request: object): Promise<T> {
-  return promisify<object, Metadata, T>(method.bind(client) as Unary<T>)(request, new Metadata());
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
+  method.call(client, request, new Metadata(), (error, answer) => (error ? reject(error) : resolve(answer)));
+  return promise;
 }
 
 const hello = { structValue: { fields: { hello: { kind: "stringValue", stringValue: "world" } } } };
@@ -84,7 +85,7 @@ test("@grpc/grpc-js is told why a call was refused", async () => {
   const refused = call(clients.runs, clients.runs.getRun, { runId: "run_01ARZ3NDEKTSV4RRFFQ69G5FAV" });
   const error = await refused.then(
     () => undefined,
-    (thrown: ServiceError) => thrown,
+    (thrown: unknown) => thrown as ServiceError,
   );
   expect(error).toMatchObject({ code: status.NOT_FOUND, details: expect.stringContaining("does not exist") as string });
   // google.rpc.Status, binary: the ErrorInfo inside names the reason.

@@ -73,7 +73,10 @@ test("the old worker is refused by every method of EngineService, and nothing of
     failRun: () => client.engine.failRun({ leaseToken, error: retryable }),
   };
   expect(Object.keys(lateCalls).toSorted()).toEqual(
-    EngineService.methods.map(({ localName }) => localName).filter((name) => name !== "claimRun").toSorted(),
+    EngineService.methods
+      .map(({ localName }) => localName)
+      .filter((name) => name !== "claimRun")
+      .toSorted(),
   );
   for (const [method, late] of Object.entries(lateCalls)) {
     expect({ method, ...(await refusal(late())) }).toMatchObject({

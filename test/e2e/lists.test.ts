@@ -28,7 +28,8 @@ async function createRuns(client: SignalboxClient, requests: Parameters<Signalbo
   return { runs, minPosition };
 }
 
-const numbered = (count: number) => Array.from({ length: count }, (_, n) => ({ handler: "by_hand", labels: { n: `${n}` } }));
+const numbered = (count: number) =>
+  Array.from({ length: count }, (_, n) => ({ handler: "by_hand", labels: { n: `${n}` } }));
 
 describe("pages", () => {
   test("walk through all runs, newest first, each once, whatever is created meanwhile", async () => {
@@ -64,14 +65,17 @@ describe("pages", () => {
     ["of other filters", { roomId: "room_other" }],
     ["that is none of ours", { pageToken: "bm90IG91cnM" }],
     ["that is no base64 at all", { pageToken: "~~~" }],
-  ])("refuse a token %s", async (_name, { agents, ...change }: { agents?: boolean; roomId?: string; pageToken?: string }) => {
-    const client = newClient();
-    const { minPosition } = await createRuns(client, numbered(2));
-    const { nextPageToken: pageToken } = await client.runs.listRuns({ pageSize: 1, minPosition });
-    expect(pageToken).not.toBe("");
-    const call = agents ? client.agents.listAgents({ pageToken }) : client.runs.listRuns({ pageToken, ...change });
-    expect(await refusal(call)).toMatchObject({ code: Code.InvalidArgument, reason: "INVALID_REQUEST" });
-  });
+  ])(
+    "refuse a token %s",
+    async (_name, { agents, ...change }: { agents?: boolean; roomId?: string; pageToken?: string }) => {
+      const client = newClient();
+      const { minPosition } = await createRuns(client, numbered(2));
+      const { nextPageToken: pageToken } = await client.runs.listRuns({ pageSize: 1, minPosition });
+      expect(pageToken).not.toBe("");
+      const call = agents ? client.agents.listAgents({ pageToken }) : client.runs.listRuns({ pageToken, ...change });
+      expect(await refusal(call)).toMatchObject({ code: Code.InvalidArgument, reason: "INVALID_REQUEST" });
+    },
+  );
 
   test("refuse the token of another workspace", async () => {
     const client = newClient();
@@ -100,9 +104,17 @@ describe("pages", () => {
 
 describe("runs are listed by", () => {
   const client = newClient();
-  const filters: [string, (found: Awaited<ReturnType<typeof mixedRuns>>) => MessageInitShape<typeof ListRunsRequestSchema>, string[]][] = [
+  const filters: [
+    string,
+    (found: Awaited<ReturnType<typeof mixedRuns>>) => MessageInitShape<typeof ListRunsRequestSchema>,
+    string[],
+  ][] = [
     ["status", () => ({ statuses: [RunStatus.CANCELED] }), ["canceled"]],
-    ["several statuses", () => ({ statuses: [RunStatus.CANCELED, RunStatus.QUEUED] }), ["late", "canceled", "agent", "room"]],
+    [
+      "several statuses",
+      () => ({ statuses: [RunStatus.CANCELED, RunStatus.QUEUED] }),
+      ["late", "canceled", "agent", "room"],
+    ],
     ["agent", ({ agentId }) => ({ agentId }), ["agent"]],
     ["room", () => ({ roomId: "room_a" }), ["room"]],
     ["label", () => ({ labels: { team: "x" } }), ["canceled", "room"]],
@@ -219,7 +231,10 @@ test("steps and tool calls come in the order of their start, page by page", asyn
 test("large runs end a page at 2 MiB, and the token goes on", async () => {
   const client = newClient();
   const input = { kind: { case: "stringValue" as const, value: "x".repeat(900_000) } };
-  const { minPosition } = await createRuns(client, Array.from({ length: 4 }, () => ({ handler: "by_hand", input })));
+  const { minPosition } = await createRuns(
+    client,
+    Array.from({ length: 4 }, () => ({ handler: "by_hand", input })),
+  );
   const first = await client.runs.listRuns({ minPosition });
   expect(first.runs).toHaveLength(2);
   const second = await client.runs.listRuns({ minPosition, pageToken: first.nextPageToken });

@@ -67,7 +67,7 @@ export async function postStream(
 
 function* envelopes(body: Uint8Array): Generator<Envelope> {
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
-  for (let at = 0; at < body.length; ) {
+  for (let at = 0; at < body.length;) {
     const length = view.getUint32(at + 1);
     yield { flags: view.getUint8(at), message: body.subarray(at + 5, at + 5 + length) };
     at += 5 + length;

@@ -1,12 +1,7 @@
 import { type JsonValue, toJson } from "@bufbuild/protobuf";
+import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import type { Interceptor, Transport } from "@connectrpc/connect";
-import {
-  createConnectTransport,
-  createGrpcTransport,
-  createGrpcWebTransport,
-  type NodeHttp1TransportOptions,
-  type NodeHttp2TransportOptions,
-} from "@connectrpc/connect-node";
+import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { afterAll, describe, expect, test } from "vitest";
 import { AgentStatus } from "../../gen/signalbox/v1/agent_pb.ts";
 import { type Event, EventSchema } from "../../gen/signalbox/v1/event_pb.ts";
@@ -22,10 +17,14 @@ const installation = await openInstallation();
 afterAll(() => installation[Symbol.asyncDispose]());
 const { url } = installation;
 
-type Options = Pick<NodeHttp1TransportOptions & NodeHttp2TransportOptions, "baseUrl" | "interceptors" | "httpVersion">;
+interface Common {
+  readonly baseUrl: string;
+  readonly interceptors: Interceptor[];
+}
+type Options = Common & ({ readonly httpVersion: "1.1" } | { readonly httpVersion: "2" });
 
 /** Every protocol over every version of HTTP that carries it, in both encodings. gRPC needs HTTP/2. */
-const transports: [string, (options: Omit<Options, "httpVersion">) => Transport][] = [
+const transports: [string, (options: Common) => Transport][] = [
   ["Connect over HTTP/1.1", (options) => createConnectTransport({ ...options, httpVersion: "1.1" })],
   ["Connect over h2c", (options) => createConnectTransport({ ...options, httpVersion: "2" })],
   ["Connect with JSON over HTTP/1.1", (options) => connectJson({ ...options, httpVersion: "1.1" })],
@@ -41,7 +40,7 @@ const connectJson = (options: Options) => createConnectTransport({ ...options, u
 const connectGet = (options: Options) => createConnectTransport({ ...options, useHttpGet: true });
 
 /** A client that keeps the paths of the methods it has called. */
-function countingClient(createTransport: (options: Omit<Options, "httpVersion">) => Transport) {
+function countingClient(createTransport: (options: Common) => Transport) {
   const called = new Set<string>();
   const counting: Interceptor = (next) => (request) => {
     called.add(pathOf(request.method));
@@ -152,16 +151,15 @@ async function endOtherwise(client: SignalboxClient): Promise<void> {
   expect(agent).toMatchObject({ status: AgentStatus.ARCHIVED });
 }
 
-test.each(methods.filter(({ methodKind }) => methodKind === "unary").map((method) => [pathOf(method), method] as const))(
-  "%s is read with GET if it has no side effects, and only then",
-  async (path, { idempotency }) => {
-    const query = new URLSearchParams({ connect: "v1", encoding: "json", message: "{}" });
-    const { status } = await fetch(`${url}/signalbox.v1.${path}?${query}`);
-    const readOnly = idempotency === 1;
-    // An empty message is a good request for some and a bad one for others.
-    expect(readOnly ? [200, 400] : [405]).toContain(status);
-  },
-);
+test.each(
+  methods.filter(({ methodKind }) => methodKind === "unary").map((method) => [pathOf(method), method] as const),
+)("%s is read with GET if it has no side effects, and only then", async (path, { idempotency }) => {
+  const query = new URLSearchParams({ connect: "v1", encoding: "json", message: "{}" }).toString();
+  const { status } = await fetch(`${url}/signalbox.v1.${path}?${query}`);
+  const readOnly = idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
+  // An empty message is a good request for some and a bad one for others.
+  expect(readOnly ? [200, 400] : [405]).toContain(status);
+});
 
 test("one port serves HTTP/1.1 and h2c at the same time", async () => {
   const workspaceId = newWorkspaceId();

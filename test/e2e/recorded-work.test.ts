@@ -85,7 +85,10 @@ describe("steps", () => {
     const again = await client.engine.startStep({ leaseToken, key: "a" });
     expect(again.step).toMatchObject({ stepId, status: StepStatus.RUNNING, attempt: 2 });
     await client.engine.completeStep({ leaseToken, stepId, usage: { inputTokens: 4n, costMicros: 5n } });
-    expect((await client.runs.getRun({ runId: run.runId })).run?.usage).toMatchObject({ inputTokens: 7n, costMicros: 5n });
+    expect((await client.runs.getRun({ runId: run.runId })).run?.usage).toMatchObject({
+      inputTokens: 7n,
+      costMicros: 5n,
+    });
   });
 
   test("can be completed twice with the same output, and with no other", async () => {
@@ -133,7 +136,12 @@ describe("tool calls", () => {
       reason: "INVALID_STATE",
     });
     const note = "found in the outbox";
-    const reconciled = await client.engine.reconcileToolCall({ leaseToken, toolCallId, note, result: jsonValue("id-7") });
+    const reconciled = await client.engine.reconcileToolCall({
+      leaseToken,
+      toolCallId,
+      note,
+      result: jsonValue("id-7"),
+    });
     expect(reconciled.toolCall).toMatchObject({ status: ToolCallStatus.RECONCILED, note });
     const again = await client.engine.startToolCall({ leaseToken, ...mail });
     expect(again.toolCall).toMatchObject({ status: ToolCallStatus.RECONCILED });

@@ -13,10 +13,7 @@ const [first, second] = installation.servers.map(({ url }) => url);
 /** A client of each server, for a workspace of their own. */
 function twoClients(): [SignalboxClient, SignalboxClient] {
   const workspaceId = newWorkspaceId();
-  return [
-    installation.client({ baseUrl: first, workspaceId }),
-    installation.client({ baseUrl: second, workspaceId }),
-  ];
+  return [installation.client({ baseUrl: first, workspaceId }), installation.client({ baseUrl: second, workspaceId })];
 }
 
 async function createdRuns(client: SignalboxClient): Promise<string[]> {

@@ -272,7 +272,11 @@ describe("failures", () => {
     const { run } = await client.runs.getRun({ runId });
     expect(run).toMatchObject({ status: RunStatus.QUEUED, failedAttempts: 1, error });
     expect(timestampMs(run!.availableTime!)).toBeGreaterThan(timestampMs(run!.startTime!));
-    const nothing = await client.engine.claimRun({ handlers: ["by_hand"], workerId: "w", maxWait: durationFromMs(100) });
+    const nothing = await client.engine.claimRun({
+      handlers: ["by_hand"],
+      workerId: "w",
+      maxWait: durationFromMs(100),
+    });
     expect(nothing.run).toBeUndefined();
   });
 

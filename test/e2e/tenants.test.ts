@@ -125,7 +125,13 @@ const cases = methods.flatMap((method) =>
 );
 
 function idOf(ids: Ids, path: FieldPath): string {
-  const name = path.at(-1)?.name === "id" ? path.slice(-2).map((field) => field.name).join(".") : path.at(-1)?.name;
+  const name =
+    path.at(-1)?.name === "id"
+      ? path
+          .slice(-2)
+          .map((field) => field.name)
+          .join(".")
+      : path.at(-1)?.name;
   const id = ids[name ?? ""];
   if (id === undefined) throw new Error(`no sample for the id field ${nameOf(path)}: enter one`);
   return id;
@@ -137,7 +143,8 @@ function requestWith(request: object, path: FieldPath, id: string): object {
   if (field === undefined) return request;
   const before = (request as Record<string, object | undefined>)[field.jsonName];
   // An aggregate is named by its type as well.
-  const value = rest.length === 0 ? id : requestWith(before ?? (field.name === "stream" ? { type: "run" } : {}), rest, id);
+  const value =
+    rest.length === 0 ? id : requestWith(before ?? (field.name === "stream" ? { type: "run" } : {}), rest, id);
   return { ...request, [field.jsonName]: value };
 }
 

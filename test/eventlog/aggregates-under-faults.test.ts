@@ -55,9 +55,9 @@ const faultArbitrary = fc.constantFrom<(PublishFault | undefined)[]>(
 );
 
 const scenario = fc.record({
-  ops: fc.array(opArbitrary, { minLength: 2, maxLength: 16 }),
-  faults: fc.array(faultArbitrary, { minLength: 1, maxLength: 20 }),
-  delaysMs: fc.array(fc.nat(30), { minLength: 1, maxLength: 20 }),
+  ops: fc.array(opArbitrary, { minLength: 2, maxLength: 16, size: "max" }),
+  faults: fc.array(faultArbitrary, { minLength: 1, maxLength: 20, size: "max" }),
+  delaysMs: fc.array(fc.nat(30), { minLength: 1, maxLength: 20, size: "max" }),
   replicaLags: fc.array(fc.nat(3), { minLength: 1, maxLength: 5 }),
 });
 type Scenario = typeof scenario extends fc.Arbitrary<infer T> ? T : never;
@@ -78,7 +78,13 @@ function slow(store: LogStore, delayMs: () => number): LogStore {
       await sleep(delayMs());
       return result;
     };
-  return { ...store, publish: late(store.publish), last: late(store.last), next: late(store.next), batch: late(store.batch) };
+  return {
+    ...store,
+    publish: late(store.publish),
+    last: late(store.last),
+    next: late(store.next),
+    batch: late(store.batch),
+  };
 }
 
 function decide({ kind, key }: Op, name: string): (state: Counter) => Draft | undefined {
@@ -127,7 +133,10 @@ async function play({ ops, faults, delaysMs, replicaLags }: Scenario) {
       ...(op.kind === "create" ? { creation: { roomId: op.room, repeatable: true } } : {}),
     };
     const result = await servers[op.server]!.execute(command).then(
-      ({ recorded }) => ({ outcome: recorded ? ("recorded" as const) : ("nothing" as const), position: recorded?.position }),
+      ({ recorded }) => ({
+        outcome: recorded ? ("recorded" as const) : ("nothing" as const),
+        position: recorded?.position,
+      }),
       (error: unknown) => ({ outcome: outcomeOf(error), position: undefined }),
     );
     outcomesSeen.add(result.outcome);
@@ -151,7 +160,10 @@ function wantedKey({ kind, key }: Op): string {
 }
 
 /** What is wrong with one answer, given what the log came to be. */
-function answerProblems({ op, name, outcome, position, headBefore, headAfter }: Entry, records: EventRecord[]): string[] {
+function answerProblems(
+  { op, name, outcome, position, headBefore, headAfter }: Entry,
+  records: EventRecord[],
+): string[] {
   const own = records.filter(({ event }) => event.payload.case === "stepStarted" && event.payload.value.name === name);
   const ofAggregate = records.filter(({ event }) => event.stream?.id === `run_${op.aggregate}`);
   const known = (key: string, upTo: bigint) => ofAggregate.some((item) => keyOf(item) === key && item.position <= upTo);

@@ -1,7 +1,12 @@
 import { create } from "@bufbuild/protobuf";
 import { PrincipalType, Zone } from "../../gen/signalbox/v1/common_pb.ts";
 import { RunCreatedSchema, StepStartedSchema } from "../../gen/signalbox/v1/run_event_pb.ts";
-import { type AggregateDefinition, type Aggregates, createAggregates, type Draft } from "../../src/eventlog/aggregates.ts";
+import {
+  type AggregateDefinition,
+  type Aggregates,
+  createAggregates,
+  type Draft,
+} from "../../src/eventlog/aggregates.ts";
 import type { EventLog } from "../../src/eventlog/event-log.ts";
 import { systemClock } from "../../src/kernel/clock.ts";
 import { type IdSource, randomIds } from "../../src/kernel/ids.ts";

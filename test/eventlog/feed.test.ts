@@ -82,7 +82,9 @@ function describeFeed(name: string, openLog: () => EventLog): void {
       for (let i = 0; i < 10; i++) await Promise.all(streams.map((stream) => appender.append(stream)));
       const counts = await Promise.all(reading);
       // The room of the other workspace and that of another stream have nothing; all others have much.
-      expect(counts.map((count) => count >= 9)).toEqual(views.map((_, index) => index !== 4 && index !== views.length - 1));
+      expect(counts.map((count) => count >= 9)).toEqual(
+        views.map((_, index) => index !== 4 && index !== views.length - 1),
+      );
     });
 
     test("a subscriber that stalls falls back to catching up, and still gets everything in order", async () => {
@@ -145,7 +147,10 @@ describe("a subscription", () => {
 
   test("resumes exactly from wherever it was left", async () => {
     const scenario = fc.record({
-      steps: fc.array(fc.record({ add: fc.nat(400), take: fc.nat(3), resume: fc.boolean() }), { minLength: 1, maxLength: 8 }),
+      steps: fc.array(fc.record({ add: fc.nat(400), take: fc.nat(3), resume: fc.boolean() }), {
+        minLength: 1,
+        maxLength: 8,
+      }),
       before: fc.nat(300),
     });
     await fc.assert(

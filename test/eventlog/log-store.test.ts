@@ -106,8 +106,9 @@ function describeLog(name: string, open: () => Fixture): void {
     test("writes again what was lost on its way", async () => {
       const fixture = open();
       let lost = 0;
-      const log = withFault(fixture, (publish) => (publication) =>
-        lost++ === 0 ? Promise.resolve(noAnswer) : publish(publication),
+      const log = withFault(
+        fixture,
+        (publish) => (publication) => (lost++ === 0 ? Promise.resolve(noAnswer) : publish(publication)),
       );
       const publication = createAppender(log).publication({ id: runId() });
       expect(await log.append(publication)).toBeDefined();

@@ -35,9 +35,18 @@ test("fields that this program does not know stay in the wire bytes and in the d
   const known = record();
   // Field 1000, a string, as a newer program might write it.
   const body = Buffer.concat([known.body, Buffer.from([0xc2, 0x3e, 0x02, 0x68, 0x69])]);
-  const { event, wire } = new EventRecord({ ...known, body, subject: known.subject, position: 1n, prevHash: genesisHash, hash: chainHash(genesisHash, body) });
+  const { event, wire } = new EventRecord({
+    ...known,
+    body,
+    subject: known.subject,
+    position: 1n,
+    prevHash: genesisHash,
+    hash: chainHash(genesisHash, body),
+  });
   expect(event.$unknown).toHaveLength(1);
-  expect(equals(EventSchema, fromBinary(EventSchema, toBinary(EventSchema, event)), fromBinary(EventSchema, wire))).toBe(true);
+  expect(
+    equals(EventSchema, fromBinary(EventSchema, toBinary(EventSchema, event)), fromBinary(EventSchema, wire)),
+  ).toBe(true);
 });
 
 test("any flipped bit of body or previous hash changes the hash", () => {

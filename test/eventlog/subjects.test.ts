@@ -16,8 +16,16 @@ test.each([
   ["its room", subjects.view({ workspaceId: "ws_1", roomId: "room_1" }), true],
   ["another room", subjects.view({ workspaceId: "ws_1", roomId: "room_2" }), false],
   ["itself", subjects.view({ workspaceId: "ws_1", stream: { type: "run", id: "run_1" } }), true],
-  ["itself in another room", subjects.view({ workspaceId: "ws_1", roomId: "room_2", stream: { type: "run", id: "run_1" } }), false],
-  ["an aggregate of another type", subjects.view({ workspaceId: "ws_1", stream: { type: "agent", id: "run_1" } }), false],
+  [
+    "itself in another room",
+    subjects.view({ workspaceId: "ws_1", roomId: "room_2", stream: { type: "run", id: "run_1" } }),
+    false,
+  ],
+  [
+    "an aggregate of another type",
+    subjects.view({ workspaceId: "ws_1", stream: { type: "agent", id: "run_1" } }),
+    false,
+  ],
   ["itself in any room", subjects.anyRoom(run), true],
 ])("a run is seen in the view of %s: %#", (_name, filter, seen) => {
   expect(subjectMatches(filter, subjects.of(run, "room_1"))).toBe(seen);

@@ -1,5 +1,6 @@
 import { randomInt } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { type JsonValue, jsonValue, RunStatus, valueToJson } from "../../src/client/client.ts";
 import { answers200 } from "../support/processes.ts";
 import { createSeeded } from "../support/seeded.ts";
 import { until } from "../support/until.ts";
@@ -37,39 +38,55 @@ async function progress(load: Load, runs: number): Promise<void> {
 
 function serverDies(load: Load): Fault {
   const { unanswered } = load;
-  return { name: "kill server", victims: run.processes.servers, felt: () => load.unanswered > unanswered };
+  return { name: "server", how: "kill", victims: run.processes.servers, felt: () => load.unanswered > unanswered };
 }
 
 function natsDies(load: Load): Fault {
   const { unanswered } = load;
-  return { name: "kill nats", victims: [run.processes.nats], felt: () => load.unanswered > unanswered };
+  return { name: "nats", how: "kill", victims: [run.processes.nats], felt: () => load.unanswered > unanswered };
 }
 
 function postgresDies(): Fault {
   const { servers, postgres } = run.processes;
-  return { name: "kill postgres", victims: [postgres], felt: async () => !(await answers200(`${servers[0]?.url}/readyz`)) };
+  const felt = async () => !(await answers200(`${servers[0]?.url}/readyz`));
+  return { name: "postgres", how: "kill", victims: [postgres], felt };
 }
 
-function workersDie(): Fault {
+/** A worker dies with leases in its hands. */
+async function workerDies(): Promise<Fault> {
+  const [victim, ...others] = run.workers;
+  if (victim === undefined || others.length === 0) throw new Error("who would take over?");
+  for (let i = 0; i < 8; i++) {
+    await run.client.runs.createRun({ handler: "sleep", input: jsonValue({ ms: 1_500 }) });
+  }
+  const holdsLease = async () => {
+    const { runs } = await run.client.runs.listRuns({ statuses: [RunStatus.RUNNING], handler: "sleep", pageSize: 200 });
+    return runs.some(({ workerId, input }) => workerId.startsWith(`${victim.name}-`) && isLong(valueToJson(input)));
+  };
+  await until(holdsLease, { what: `${victim.name} to hold a lease` });
   const lost = run.lostLeases();
-  return { name: "kill worker", victims: run.workers.slice(0, 1), felt: () => run.lostLeases() > lost };
+  return { name: "worker", how: "kill", victims: [victim], felt: () => run.lostLeases() > lost };
+}
+
+function isLong(input: JsonValue | undefined): boolean {
+  return typeof input === "object" && input !== null && "ms" in input && input.ms === 1_500;
 }
 
 test.each([
   { what: "the server", fault: serverDies },
   { what: "NATS", fault: natsDies },
   { what: "Postgres", fault: postgresDies },
-  { what: "a worker", fault: workersDie },
+  { what: "a worker", fault: workerDies },
 ])("no acknowledged run is lost when $what is killed", { timeout: 60_000 }, async ({ what, fault }) => {
   const load = run.load(what.replaceAll(" ", "-"), clients, seed);
   await progress(load, 25);
-  await run.strike(fault(load));
+  await run.strike(await fault(load));
   await progress(load, 25);
-  expect(await run.conclude(load, least), `seed ${seed}`).toBe("");
+  expect(await run.conclude(least, load), `seed ${seed}`).toBe("");
 });
 
 test(
-  `nor when all are killed in random order, two at a time (SIGNALBOX_FAULT_SEED=${seed})`,
+  `nor when all are killed or suspended in random order, two at a time (SIGNALBOX_FAULT_SEED=${seed})`,
   { timeout: soakMs + 90_000 },
   async () => {
     const random = createSeeded(seed);
@@ -77,12 +94,12 @@ test(
     const load = run.load("random", clients, seed);
     for (let rounds = 0; rounds < 3 || performance.now() < untilMs; rounds++) {
       await progress(load, 10);
-      const kinds = [serverDies, natsDies, postgresDies, workersDie];
-      const [first, second] = [random.pick(kinds)(load), random.pick(kinds)(load)];
-      const victims = [...new Set([...first.victims, ...second.victims])];
-      await run.strike({ ...first, name: `${first.name} and more`, victims });
+      const { servers, nats, postgres } = run.processes;
+      const fault = random.pick([serverDies, natsDies, postgresDies])(load);
+      const victims = new Set([...fault.victims, random.pick([...servers, nats, postgres, ...run.workers])]);
+      await run.strike({ ...fault, victims: [...victims], how: random.pick(["kill", "suspend"]) });
     }
     await progress(load, 25);
-    expect(await run.conclude(load, least), `seed ${seed}`).toBe("");
+    expect(await run.conclude(least, load), `seed ${seed}`).toBe("");
   },
 );

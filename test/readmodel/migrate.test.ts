@@ -24,7 +24,9 @@ test("programs that migrate at the same time apply each file once", async () => 
   const recorded = await rowsOf<{ name: string }>(postgres, "select name from migrations order by name");
   expect(applied.filter((names) => names.length > 0)).toEqual([recorded.map(({ name }) => name)]);
   expect(await migrate(postgres, schema)).toEqual([]);
-  expect(await rowsOf(postgres, "select name, position from checkpoints")).toEqual([{ name: "projector", position: 0n }]);
+  expect(await rowsOf(postgres, "select name, position from checkpoints")).toEqual([
+    { name: "projector", position: 0n },
+  ]);
 });
 
 test("a connection that migrated another schema comes back to its own", async () => {

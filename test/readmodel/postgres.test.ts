@@ -11,7 +11,8 @@ beforeAll(async () => {
 afterAll(() => backend?.[Symbol.asyncDispose]());
 
 test("int8 comes as bigint, whatever its size", async () => {
-  const text = "select 9223372036854775807 as largest, -9223372036854775808 as smallest, 1::int8 as one, null::int8 as none";
+  const text =
+    "select 9223372036854775807 as largest, -9223372036854775808 as smallest, 1::int8 as one, null::int8 as none";
   expect(await rowsOf(backend.postgres, text)).toEqual([
     { largest: 9223372036854775807n, smallest: -9223372036854775808n, one: 1n, none: null },
   ]);
@@ -32,7 +33,9 @@ test("a transaction is all or nothing", async () => {
     }),
   );
   await expect(failing).rejects.toThrow("changed my mind");
-  expect(await rowsOf(postgres, "select name from checkpoints where name in ('kept', 'lost')")).toEqual([{ name: "kept" }]);
+  expect(await rowsOf(postgres, "select name from checkpoints where name in ('kept', 'lost')")).toEqual([
+    { name: "kept" },
+  ]);
 });
 
 test("a database that is away is STORE_UNAVAILABLE", async () => {

@@ -49,7 +49,8 @@ async function openServer() {
 
 /** The session that holds the projector's lock in this schema. */
 async function leader(): Promise<number | undefined> {
-  const text = "select pid from pg_locks where locktype = 'advisory' and classid = 23297 and objid = hashtext($1)::bigint & 4294967295 and granted";
+  const text =
+    "select pid from pg_locks where locktype = 'advisory' and classid = 23297 and objid = hashtext($1)::bigint & 4294967295 and granted";
   return (await rowsOf<{ pid: number }>(backend.postgres, text, [backend.schema]))[0]?.pid;
 }
 

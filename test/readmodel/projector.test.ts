@@ -38,7 +38,10 @@ test("tables are the fold of the log", async () => {
   await project(postgres, records);
   expect(await readTables(postgres)).toEqual(foldInMemory(records));
   expect(await checkpoint(postgres)).toBe(60n);
-  const [row] = await rowsOf(postgres, "select status, labels, room_id, handler, create_time from runs where run_id = 'run_0'");
+  const [row] = await rowsOf(
+    postgres,
+    "select status, labels, room_id, handler, create_time from runs where run_id = 'run_0'",
+  );
   expect(row).toEqual({
     status: 5,
     labels: { team: "signals", "9": "nine", "10": "ten", quote: `a "b" \\ {c}, é` },

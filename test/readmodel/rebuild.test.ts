@@ -23,7 +23,9 @@ const everything = async (log: EventLog) => Array.fromAsync(log.read(log.subject
 
 /** Schemas beside the live one. */
 async function leftovers(): Promise<unknown[]> {
-  return await rowsOf(backend.postgres, "select nspname from pg_namespace where nspname like $1", [`${backend.schema}\\_%`]);
+  return await rowsOf(backend.postgres, "select nspname from pg_namespace where nspname like $1", [
+    `${backend.schema}\\_%`,
+  ]);
 }
 
 /** The projector as a server runs it, on a pool of its own. */
@@ -90,7 +92,9 @@ test("connections of the pool see the live tables afterwards, whatever they did 
   const { postgres } = backend;
   const look = { name: "count_runs", text: "select count(*) as count from runs" };
   const counts = () =>
-    Promise.all(Array.from({ length: 10 }, async () => (await postgres.db.query<{ count: bigint }>(look)).rows[0]?.count));
+    Promise.all(
+      Array.from({ length: 10 }, async () => (await postgres.db.query<{ count: bigint }>(look)).rows[0]?.count),
+    );
   // Every connection has the statement prepared against the tables that are about to go.
   const before = await counts();
   await rebuild({ ...backend, projections });
@@ -201,7 +205,9 @@ test("a rebuild whose connections are killed in the middle of the swap changes n
       return await log.bounds();
     },
   };
-  await expect(rebuild({ ...backend, log: killing, projections })).rejects.toMatchObject({ reason: "STORE_UNAVAILABLE" });
+  await expect(rebuild({ ...backend, log: killing, projections })).rejects.toMatchObject({
+    reason: "STORE_UNAVAILABLE",
+  });
   expect(killed).toBe(1);
   expect(await dump(postgres, schema)).toEqual(before);
   await rebuild({ ...backend, projections });

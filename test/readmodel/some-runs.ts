@@ -22,7 +22,7 @@ function lifeOf(run: string, ending: "succeeded" | "canceled"): EventPayload[] {
   const toolCall = { leaseId, toolCallId, stepId, key: "pay", tool: "pay", effect: ToolEffect.EXTERNAL_WRITE };
   return [
     { case: "runCreated", value: create(RunCreatedSchema, { handler: "echo", queue: "default", labels }) },
-    { case: "runClaimed", value: create(RunClaimedSchema, { attempt: 1, leaseId, workerId: "worker, \"one\"" }) },
+    { case: "runClaimed", value: create(RunClaimedSchema, { attempt: 1, leaseId, workerId: 'worker, "one"' }) },
     { case: "stepStarted", value: create(StepStartedSchema, { leaseId, stepId, key: "one", name: "One" }) },
     { case: "toolCallStarted", value: create(ToolCallStartedSchema, toolCall) },
     ending === "succeeded"

@@ -10,7 +10,11 @@ import { runProjections } from "../../src/runs/projection.ts";
 export const projections: readonly AnyProjection[] = [...runProjections, ...agentProjections];
 
 /** The rows of a statement. */
-export async function rowsOf<R extends QueryResultRow>(postgres: Postgres, text: string, values: unknown[] = []): Promise<R[]> {
+export async function rowsOf<R extends QueryResultRow>(
+  postgres: Postgres,
+  text: string,
+  values: unknown[] = [],
+): Promise<R[]> {
   return await postgres.withClient(async (client) => (await client.query<R>(text, values)).rows);
 }
 
@@ -62,7 +66,10 @@ export function foldInMemory(records: readonly EventRecord[]): Record<string, st
 function linesOf(projection: AnyProjection, rows: readonly Row<unknown>[]): string[] {
   const [workspaceIds = [], ids = [], created = [], last = [], resources = []] = projection.values(rows);
   return rows
-    .map((_, i) => `${String(workspaceIds[i])}/${String(ids[i])} ${String(created[i])}-${String(last[i])} ${(resources[i] as Buffer).toString("hex")}`)
+    .map(
+      (_, i) =>
+        `${String(workspaceIds[i])}/${String(ids[i])} ${String(created[i])}-${String(last[i])} ${(resources[i] as Buffer).toString("hex")}`,
+    )
     .toSorted();
 }
 

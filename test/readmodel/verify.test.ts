@@ -81,7 +81,11 @@ describe("is found at its place:", () => {
       "update events set actor_id = 'somebody else' where position = 3",
       changed("events", "3", "actor_id"),
     ],
-    ["a missing event", "delete from events where position = 60", [{ table: "events", key: "60", kind: "missing", columns: [] }]],
+    [
+      "a missing event",
+      "delete from events where position = 60",
+      [{ table: "events", key: "60", kind: "missing", columns: [] }],
+    ],
     [
       "an event that was never recorded",
       "insert into events select 61, gen_random_uuid(), workspace_id, room_id, stream_type, 'run_x', stream_sequence, type, actor_id, correlation_id, create_time, body, prev_hash, hash from events where position = 1",
@@ -97,8 +101,16 @@ describe("is found at its place:", () => {
       "update steps set resource = set_byte(resource, 0, get_byte(resource, 0) # 1) where step_id = 'step_4'",
       changed("steps", "ws_b/step_4", "resource"),
     ],
-    ["a value where there was none", "update runs set deadline_time = now() where run_id = 'run_1'", changed("runs", "ws_b/run_1", "deadline_time")],
-    ["a missing row", "delete from tool_calls where tool_call_id = 'tc_7'", [{ table: "tool_calls", key: "ws_b/tc_7", kind: "missing", columns: [] }]],
+    [
+      "a value where there was none",
+      "update runs set deadline_time = now() where run_id = 'run_1'",
+      changed("runs", "ws_b/run_1", "deadline_time"),
+    ],
+    [
+      "a missing row",
+      "delete from tool_calls where tool_call_id = 'tc_7'",
+      [{ table: "tool_calls", key: "ws_b/tc_7", kind: "missing", columns: [] }],
+    ],
     [
       "an extra row",
       "insert into agents (workspace_id, agent_id, create_position, last_position, status, resource) values ('ws_a', 'agt_x', 1, 1, 1, '')",

@@ -58,7 +58,12 @@ function keyOf({ workspaceId = "ws_test", type = "run", id }: TestStream): strin
   return `${workspaceId}/${type}/${id}`;
 }
 
-function follow(subjects: Subjects, head: Head, stream: TestStream, payload = defaultPayload(head.sequence)): Publication {
+function follow(
+  subjects: Subjects,
+  head: Head,
+  stream: TestStream,
+  payload = defaultPayload(head.sequence),
+): Publication {
   const { workspaceId = "ws_test", type = "run", id, roomId = "" } = stream;
   const eventId = randomUUID();
   const body = encodeBody(
@@ -89,7 +94,8 @@ function follow(subjects: Subjects, head: Head, stream: TestStream, payload = de
 }
 
 function defaultPayload(sequence: bigint): EventPayload {
-  if (sequence === 0n) return { case: "runCreated", value: create(RunCreatedSchema, { handler: "echo", queue: "default" }) };
+  if (sequence === 0n)
+    return { case: "runCreated", value: create(RunCreatedSchema, { handler: "echo", queue: "default" }) };
   const stepId = `step_${(sequence + 1n) / 2n}`;
   return sequence % 2n === 1n
     ? { case: "stepStarted", value: create(StepStartedSchema, { stepId, key: stepId, name: stepId }) }

@@ -16,7 +16,9 @@ export async function openContainers({ natsUrl, databaseUrl }: Given) {
 
   async function openNats(): Promise<string> {
     const container = await new GenericContainer(images.nats)
-      .withCopyContentToContainer([{ content: "jetstream {}\nmax_payload: 8MB\n", target: "/etc/nats/nats-server.conf" }])
+      .withCopyContentToContainer([
+        { content: "jetstream {}\nmax_payload: 8MB\n", target: "/etc/nats/nats-server.conf" },
+      ])
       .withExposedPorts(4222)
       .withWaitStrategy(Wait.forLogMessage("Server is ready"))
       .start();

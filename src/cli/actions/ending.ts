@@ -26,6 +26,7 @@ export async function waitForEnd(
 ): Promise<Run> {
   const until = performance.now() + timeoutMs;
   const backoff = createBackoff(100, 5_000);
+  let isAway = false;
   let { run } = await client.runs.getRun({ runId }, { signal });
   while (run !== undefined && !isTerminal(run.status) && !signal.aborted) {
     const leftMs = Math.max(0, until - performance.now());
@@ -33,11 +34,14 @@ export async function waitForEnd(
     try {
       const timeout = durationFromMs(Math.ceil(Math.min(pollMs, leftMs)));
       run = (await client.runs.waitRun({ runId, timeout }, { signal, timeoutMs: 2 * pollMs })).run;
+      isAway = false;
       backoff.reset();
     } catch (error) {
       if (signal.aborted) break;
       if (!isTransient(error)) throw error;
-      output.note(`the server is away, waiting for it: ${error instanceof Error ? error.message : String(error)}`);
+      if (!isAway)
+        output.note(`the server is away, waiting for it: ${error instanceof Error ? error.message : String(error)}`);
+      isAway = true;
       await pause(backoff.next(), signal);
     }
   }

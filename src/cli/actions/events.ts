@@ -1,11 +1,12 @@
 import { toJson } from "@bufbuild/protobuf";
 import { type Event, EventSchema } from "../../../gen/signalbox/v1/event_pb.ts";
-import { follow, type SignalboxClient } from "../../client/client.ts";
+import type { SignalboxClient } from "../../client/client.ts";
 import { type ExitCode, exitCodes } from "../cli-error.ts";
 import type { Cli } from "../cli.ts";
 import type { EventOptions, ListEventsOptions } from "../commands/events.ts";
 import { createTimeline } from "../views/timeline.ts";
 import { openClient } from "./client.ts";
+import { followEvents } from "./following.ts";
 
 /** The largest page that the server gives. */
 const maxPageSize = 200;
@@ -18,8 +19,7 @@ export async function tailEvents(cli: Cli, options: EventOptions): Promise<ExitC
   const head = await headPosition(client, signal);
   const fromPosition = options.from ?? (options.run === undefined ? head : 0n);
   const timeline = createTimeline();
-  const onRetry = (error: unknown) => output.note(`connection lost, trying again: ${String(error)}`);
-  for await (const event of follow(client, { filter: filterOf(options), fromPosition, signal, onRetry })) {
+  for await (const event of followEvents(client, cli, { filter: filterOf(options), fromPosition })) {
     output.show(toJson(EventSchema, event), timeline.at(event));
   }
   return exitCodes.ok;

@@ -10,7 +10,7 @@ import { openUpkeepStack } from "../upkeep.ts";
 /** `signalbox migrate`. */
 export async function migrateTables(cli: Cli): Promise<ExitCode> {
   const settings = readSettings(cli.env);
-  const log = createLogger(settings.logLevel, process.stderr);
+  const log = createLogger(settings.logLevel, cli.output.logStream);
   await using stores = await openDatabase(cli, settings, log);
   await using postgres = openPostgres({ url: stores.databaseUrl, log, maxConnections: 1 });
   const applied = await migrate(postgres);

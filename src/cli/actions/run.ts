@@ -2,7 +2,7 @@ import { toJson } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { EventSchema } from "../../../gen/signalbox/v1/event_pb.ts";
 import { type Run, RunSchema } from "../../../gen/signalbox/v1/run_pb.ts";
-import { follow, type SignalboxClient } from "../../client/client.ts";
+import type { SignalboxClient } from "../../client/client.ts";
 import { type ExitCode, exitCodes, usageError } from "../cli-error.ts";
 import type { Cli } from "../cli.ts";
 import type { RunOptions } from "../commands/runs.ts";
@@ -10,6 +10,7 @@ import { runView } from "../views/run-view.ts";
 import { createTimeline } from "../views/timeline.ts";
 import { openClient } from "./client.ts";
 import { exitCodeOf, waitForEnd } from "./ending.ts";
+import { followEvents } from "./following.ts";
 import { jsonArgument } from "./text-argument.ts";
 
 /** `signalbox run`: starts a run and, if asked, stays until it has ended. */
@@ -62,8 +63,7 @@ async function watch(client: SignalboxClient, cli: Cli, { runId }: Run): Promise
   const { output, signal } = cli;
   const timeline = createTimeline();
   output.say(runId);
-  const onRetry = (error: unknown) => output.note(`connection lost, trying again: ${String(error)}`);
-  for await (const event of follow(client, { filter: { runId }, signal, onRetry })) {
+  for await (const event of followEvents(client, cli, { filter: { runId } })) {
     output.show(toJson(EventSchema, event), timeline.since(event));
   }
   if (signal.aborted) return exitCodes.interrupted;

@@ -30,7 +30,7 @@ export async function serveRoles(cli: Cli, { roles }: ServeOptions): Promise<Exi
     const hint = "Set both, or let `signalbox up` bring its own; a worker alone is `signalbox worker`.";
     throw usageError("serve needs NATS_URL and DATABASE_URL", hint);
   }
-  const log = createLogger(settings.logLevel, process.stderr);
+  const log = createLogger(settings.logLevel, cli.output.logStream);
   if (settings.secret === undefined && settings.roles.includes("server")) {
     log.warn(
       "SIGNALBOX_SECRET is not set: lease tokens of this server are refused by servers with another data folder",

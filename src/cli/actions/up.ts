@@ -5,6 +5,7 @@ import { aborted } from "../../kernel/wait.ts";
 import { openStack } from "../../stack/stack.ts";
 import { type ExitCode, exitCodes } from "../cli-error.ts";
 import type { Cli } from "../cli.ts";
+import { isInterruption } from "../failure.ts";
 import { createLogger } from "../logger.ts";
 import { announceStack } from "../running-stack.ts";
 import { readSettings } from "../settings.ts";
@@ -14,7 +15,7 @@ import { playRoles } from "./serving.ts";
 /** `signalbox up`: the whole stack on this machine, until it is told to stop. */
 export async function up(cli: Cli): Promise<ExitCode> {
   const settings = readSettings(cli.env);
-  const log = createLogger(settings.logLevel, process.stderr);
+  const log = createLogger(settings.logLevel, cli.output.logStream);
   const stop = new AbortController();
   const onFatal = (error: unknown) => stop.abort(error);
   const signal = AbortSignal.any([cli.signal, stop.signal]);
@@ -37,7 +38,7 @@ export async function up(cli: Cli): Promise<ExitCode> {
     cli.output.show({ url, dataDir, durability: settings.durability }, readyText(settings, playing.url, dataDir));
     await aborted(signal);
   } catch (error) {
-    if (!cli.signal.aborted) throw error;
+    if (!isInterruption(error, cli.signal)) throw error;
   }
   if (stop.signal.aborted) throw stop.signal.reason;
   return exitCodes.ok;

@@ -10,7 +10,7 @@ import { readSettings, type Settings } from "../settings.ts";
 /** `signalbox worker`: works until it is told to stop. */
 export async function work({ env, output, signal }: Cli, { queues, concurrency }: WorkerOptions): Promise<ExitCode> {
   const settings = readSettings(env);
-  const log = createLogger(settings.logLevel, process.stderr);
+  const log = createLogger(settings.logLevel, output.logStream);
   await using worker = builtInWorker(settings, log, { queues, concurrency });
   const handlers = Object.keys(builtInHandlers);
   const text = `worker ${worker.workerId} claims runs of ${handlers.join(", ")} at ${settings.url}`;

@@ -3,7 +3,7 @@ import type { Act } from "../cli.ts";
 
 const stores = `
 Uses NATS_URL and DATABASE_URL; without them the stack of a \`signalbox up\` that runs on the data folder, else it starts
-that stack for as long as the command takes.
+the stack of that folder for as long as the command takes.
 `;
 
 /** Adds `migrate`, `rebuild`, `verify`, `doctor` and `config`. */

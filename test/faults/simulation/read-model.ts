@@ -1,7 +1,8 @@
 import { timestampDate, timestampMs } from "@bufbuild/protobuf/wkt";
+import type { QueryResult, QueryResultRow } from "pg";
 import { type Run, RunStatus } from "../../../gen/signalbox/v1/run_pb.ts";
 import { EventRecord, type StoredMessage } from "../../../src/eventlog/record.ts";
-import type { Postgres } from "../../../src/readmodel/postgres.ts";
+import type { Postgres, Statement } from "../../../src/readmodel/postgres.ts";
 import { evolveRun } from "../../../src/runs/resource.ts";
 
 interface Row {
@@ -13,14 +14,14 @@ interface Row {
 export function createSimulatedPostgres(
   readLog: () => Promise<readonly StoredMessage[]>,
   nowMs: () => number,
-): Pick<Postgres, "db"> {
+): Postgres {
   const answers: Record<string, (rows: readonly Row[], values: readonly unknown[]) => object[]> = {
     runs_overdue: (rows) => rows.filter(({ run }) => isOpen(run) && isPast(run.deadlineTime)).map(named),
     runs_open: (rows, [after]) =>
       rows.filter((row) => needsHelp(row.run) && row.createPosition > (after as bigint)).map(named),
     runs_open_summary: (rows) => [
       {
-        open: BigInt(rows.filter(({ run }) => isOpen(run)).length),
+        open: BigInt(rows.filter(({ run }) => isRunning(run) || isDue(run)).length),
         beyond_lease: BigInt(rows.filter(({ run }) => isRunning(run) && isPast(run.leaseExpireTime)).length),
         next_time: nextTime(rows),
       },
@@ -31,18 +32,25 @@ export function createSimulatedPostgres(
     return time !== undefined && timestampMs(time) <= nowMs();
   }
 
+  function isDue(run: Run): boolean {
+    return run.status === RunStatus.QUEUED && isPast(run.availableTime);
+  }
+
   function needsHelp(run: Run): boolean {
-    return run.status === RunStatus.QUEUED ? isPast(run.availableTime) : isRunning(run) && isPast(run.leaseExpireTime);
+    return isDue(run) || (isRunning(run) && isPast(run.leaseExpireTime));
   }
 
   return {
     db: {
-      async query<R>({ name, values = [] }: { name: string; values?: unknown[] }) {
+      async query<R extends QueryResultRow>({ name, values = [] }: Statement): Promise<QueryResult<R>> {
         const answer = answers[name];
         if (answer === undefined) throw new Error(`the simulation has no answer to the query ${name}`);
-        return { rows: answer(foldRuns(await readLog()), values) as R[] };
+        const rows = answer(foldRuns(await readLog()), values) as R[];
+        return { rows, rowCount: rows.length, command: "SELECT", oid: 0, fields: [] };
       },
     },
+    withClient: () => Promise.reject(new Error("the simulation has no database")),
+    [Symbol.asyncDispose]: async () => {},
   };
 }
 

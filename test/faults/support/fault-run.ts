@@ -31,10 +31,12 @@ export interface FaultRunOptions {
   readonly workers?: number;
 }
 
-/** A fault: whom it hits, and how the installation is seen to feel it. */
+/** A fault: whom it hits, how, and how the installation is seen to feel it. */
 export interface Fault {
   readonly name: string;
   readonly victims: readonly Process[];
+  /** `kill` is SIGKILL and another start, `suspend` SIGSTOP and SIGCONT. */
+  readonly how: "kill" | "suspend";
   readonly felt: () => boolean | Promise<boolean>;
 }
 
@@ -48,10 +50,12 @@ export interface FaultRun extends AsyncDisposable {
   lostLeases(): number;
   /** Puts clients to work on all servers. */
   load(name: string, clients: number, seed: number): Load;
-  /** Kills the victims, waits until that is felt, and starts them again. */
+  /** Kills or suspends the victims, waits until that is felt, and starts or continues them. */
   strike(fault: Fault): Promise<void>;
   /** Ends the load, waits until everything is quiet, and returns what is wrong, one line each; empty when all is well. */
-  conclude(load: Load, least: Substance["operations"]): Promise<string>;
+  conclude(least: Substance["operations"], load?: Load): Promise<string>;
+  /** What clients and workers have done so far. */
+  operations(): Promise<Operation[]>;
 }
 
 const log = pino({ level: "silent" });
@@ -74,6 +78,7 @@ export async function openFaultRun(options: FaultRunOptions): Promise<FaultRun> 
   let lostLeases = 0;
   const subscribers = startSubscribers(clients, watching.signal, (lost) => (lostLeases += lost));
   opening.defer(() => watching.abort());
+  const loads = opening.use(new AsyncDisposableStack());
   const faults: Record<string, number> = {};
   let healedMs = performance.now();
   const open = opening.move();
@@ -82,16 +87,18 @@ export async function openFaultRun(options: FaultRunOptions): Promise<FaultRun> 
     workers,
     client,
     lostLeases: () => lostLeases,
-    load: (name, count, seed) => startLoad({ urls, folder, name, clients: count, seed }),
-    async strike({ name, victims, felt }) {
-      faults[name] ??= 0;
-      await Promise.all(victims.map((victim) => victim.kill()));
-      await until(felt, { what: `${name} to be felt`, timeoutMs: 20_000, intervalMs: 25 });
-      faults[name]++;
-      await Promise.all(victims.map((victim) => victim.start()));
+    load: (name, count, seed) => loads.use(startLoad({ urls, folder, name, clients: count, seed })),
+    async strike({ name, victims, how, felt }) {
+      const fault = `${how} ${name}`;
+      faults[fault] ??= 0;
+      await Promise.all(victims.map((victim) => (how === "kill" ? victim.kill() : victim.suspend())));
+      await until(felt, { what: `${fault} to be felt`, timeoutMs: 20_000, intervalMs: 25 });
+      faults[fault]++;
+      await Promise.all(victims.map((victim) => (how === "kill" ? victim.start() : victim.resume())));
       healedMs = performance.now();
     },
-    async conclude(load, operations) {
+    operations: () => readHistories(folder),
+    async conclude(operations, load) {
       const { natsUrl, databaseUrl } = processes;
       await using stores = await openStores({ natsUrl, databaseUrl, replicas: 1, log });
       const settled = await settle(load, { stores, client, urls, leaseTtlMs });
@@ -146,9 +153,9 @@ interface Settling {
 }
 
 /** Ends the load and waits for quiet, at most twice as long as the installation may take; then says how things stand. */
-async function settle(load: Load, { stores, client, urls, leaseTtlMs }: Settling) {
+async function settle(load: Load | undefined, { stores, client, urls, leaseTtlMs }: Settling) {
   let stopped = false;
-  const stopping = load.stop().then(() => (stopped = true));
+  const stopping = (load?.stop() ?? Promise.resolve()).then(() => (stopped = true));
   const look = async () => {
     const { head } = await stores.log.bounds();
     const [{ state }, projectedPosition, well] = await Promise.all([

@@ -24,8 +24,11 @@ export interface LoadOptions {
   readonly seed: number;
 }
 
-/** Clients at work, each creating a run, looking at it in some way, waiting for its end, and again. */
-export interface Load {
+/**
+ * Clients at work, each creating a run, looking at it in some way, waiting for its end, and again. Disposing it ends them in
+ * the middle of whatever they do.
+ */
+export interface Load extends AsyncDisposable {
   /** Runs whose creation was acknowledged so far. */
   readonly created: number;
   /** Runs whose end a client has seen so far. */
@@ -42,13 +45,16 @@ const timeoutMs = 2_000;
 /** Starts the clients. */
 export function startLoad({ urls, folder, name, clients: count, seed }: LoadOptions): Load {
   const stopping = new AbortController();
+  const closing = new AbortController();
+  const { signal } = closing;
   const counts = { created: 0, ended: 0, unanswered: 0 };
   const running = Array.from({ length: count }, async (_, index) => {
     const caller = `${name}-${index + 1}`;
     const file = join(folder, `${caller}.jsonl`);
     const clients = urls.map((url, at) => openRecordedClient(url, `${caller}-${at + 1}`, file));
     try {
-      await work({ caller, clients, turn: index, random: createSeeded(seed + index), counts }, stopping.signal);
+      const random = createSeeded(seed + index);
+      await work({ caller, clients, turn: index, random, counts, closing: signal }, stopping.signal);
     } finally {
       for (const client of clients) client.close();
     }
@@ -70,6 +76,10 @@ export function startLoad({ urls, folder, name, clients: count, seed }: LoadOpti
       stopping.abort();
       await all;
     },
+    async [Symbol.asyncDispose]() {
+      closing.abort();
+      await Promise.allSettled(running);
+    },
   };
 }
 
@@ -80,6 +90,8 @@ interface Caller {
   turn: number;
   readonly random: Seeded;
   readonly counts: { created: number; ended: number; unanswered: number };
+  /** Ends every call. */
+  readonly closing: AbortSignal;
 }
 
 async function work(own: Caller, stopping: AbortSignal): Promise<void> {
@@ -123,7 +135,7 @@ function newRun(random: Seeded, requestId: string) {
 
 /** Repeats the same request until it is answered. */
 async function createRun(own: Caller, request: NewRun): Promise<string> {
-  const { run } = await insist(own, (client) => client.runs.createRun(request, { timeoutMs }));
+  const { run } = await insist(own, (client) => client.runs.createRun(request, { timeoutMs, signal: own.closing }));
   return run?.runId ?? "";
 }
 
@@ -131,14 +143,14 @@ async function createRun(own: Caller, request: NewRun): Promise<string> {
 async function lookAround(own: Caller, request: NewRun, runId: string): Promise<void> {
   const { random } = own;
   if (random.oneIn(5)) await createRun(own, request);
-  if (random.oneIn(10)) await insist(own, (client) => client.runs.getRun({ runId }, { timeoutMs }));
-  if (random.oneIn(10)) await attempt(own, (client) => client.runs.listRuns({ pageSize: 5 }, { timeoutMs }));
+  if (random.oneIn(10)) await insist(own, (client) => client.runs.getRun({ runId }, { timeoutMs, signal: own.closing }));
+  if (random.oneIn(10)) await attempt(own, (client) => client.runs.listRuns({ pageSize: 5 }, { timeoutMs, signal: own.closing }));
   if (random.oneIn(15)) {
     const other = { ...request, labels: { kind: "other" } };
-    await refused(own, "REQUEST_ID_REUSED", (client) => client.runs.createRun(other, { timeoutMs }));
+    await refused(own, "REQUEST_ID_REUSED", (client) => client.runs.createRun(other, { timeoutMs, signal: own.closing }));
   }
   if (random.oneIn(12)) {
-    await refused(own, "INVALID_STATE", (client) => client.runs.cancelRun({ runId, reason: "no need" }, { timeoutMs }));
+    await refused(own, "INVALID_STATE", (client) => client.runs.cancelRun({ runId, reason: "no need" }, { timeoutMs, signal: own.closing }));
   }
 }
 
@@ -146,7 +158,7 @@ const ended: ReadonlySet<RunStatus> = new Set([RunStatus.SUCCEEDED, RunStatus.FA
 
 async function hasEnded(own: Caller, runId: string): Promise<boolean> {
   const request = { runId, timeout: durationFromMs(timeoutMs / 2) };
-  const answer = await attempt(own, (client) => client.runs.waitRun(request, { timeoutMs }));
+  const answer = await attempt(own, (client) => client.runs.waitRun(request, { timeoutMs, signal: own.closing }));
   const status = answer?.run?.status ?? RunStatus.UNSPECIFIED;
   return ended.has(status);
 }
@@ -159,7 +171,7 @@ async function insist<T extends {}>(own: Caller, call: Call<T>): Promise<T> {
   for (;;) {
     const answer = await attempt(own, call);
     if (answer !== undefined) return answer;
-    await pause(backoff.next());
+    await pause(backoff.next(), own.closing);
   }
 }
 
@@ -182,7 +194,7 @@ async function attempt<T>(own: Caller, call: Call<T>): Promise<T | undefined> {
   try {
     return await call(client);
   } catch (error) {
-    if (!isTransient(error)) throw error;
+    if (!isTransient(error) || own.closing.aborted) throw error;
     own.counts.unanswered++;
     own.turn++;
     return undefined;

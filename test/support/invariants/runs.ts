@@ -123,9 +123,11 @@ function* work(run: Run, payload: LogEvent["event"]["payload"]): Generator<Probl
     case "toolCallFailed":
       yield* move(run.toolCalls, payload.value.toolCallId, ["started"], "failed");
       break;
-    case "toolCallReconciled":
-      yield* move(run.toolCalls, payload.value.toolCallId, ["unknown"], "done");
+    case "toolCallReconciled": {
+      const { toolCallId, result } = payload.value;
+      yield* move(run.toolCalls, toolCallId, ["unknown"], result === undefined ? "failed" : "done");
       break;
+    }
     default:
       yield ["I4", "does not belong into the stream of a run"];
   }

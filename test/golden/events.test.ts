@@ -1,0 +1,114 @@
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { promisify } from "node:util";
+import { create, fromBinary, fromJson, isMessage, type JsonValue, type Message, toJson } from "@bufbuild/protobuf";
+import { reflect } from "@bufbuild/protobuf/reflect";
+import { describe, expect, test } from "vitest";
+import { type Event, EventSchema, file_signalbox_v1_event } from "../../gen/signalbox/v1/event_pb.ts";
+import { eventTypes } from "../../src/eventlog/event-type.ts";
+import { encodeBody } from "../../src/eventlog/record.ts";
+import { samples } from "./samples.ts";
+
+/** One event of one type, as people read it and as the log stores it. */
+interface Golden {
+  readonly event: JsonValue;
+  /** The stored bytes in base64. */
+  readonly body: string;
+}
+
+const folder = new URL("events/", import.meta.url);
+const pathOf = (type: string) => new URL(`${type}.json`, folder);
+
+async function readGolden({ type }: Event): Promise<Golden> {
+  return JSON.parse(await readFile(pathOf(type), "utf8")) as Golden;
+}
+
+// A new event type gets its file with GOLDEN=write. A file that is there is never written again.
+if (process.env["GOLDEN"] === "write") {
+  for (const sample of samples.filter(({ type }) => !existsSync(pathOf(type)))) {
+    const golden = { event: toJson(EventSchema, sample), body: Buffer.from(encodeBody(sample)).toString("base64") };
+    await writeFile(pathOf(sample.type), `${JSON.stringify(golden, undefined, 2)}\n`);
+  }
+}
+
+test("every event type has its file, and no file is without a type", async () => {
+  const files = (await readdir(folder)).toSorted();
+  expect(files).toEqual(
+    Object.values(eventTypes)
+      .map((type) => `${type}.json`)
+      .toSorted(),
+  );
+});
+
+describe.each(samples.map((sample) => ({ type: sample.type, sample })))("$type", ({ sample }) => {
+  test("the stored bytes are decoded to the event", async () => {
+    const { event, body } = await readGolden(sample);
+    expect(toJson(EventSchema, fromBinary(EventSchema, Buffer.from(body, "base64")))).toEqual(event);
+  });
+
+  test("the event is encoded to the stored bytes", async () => {
+    const { event, body } = await readGolden(sample);
+    expect(Buffer.from(encodeBody(fromJson(EventSchema, event))).toString("base64")).toBe(body);
+  });
+
+  test("encoding what was decoded gives the very bytes back", async () => {
+    const { body } = await readGolden(sample);
+    expect(Buffer.from(encodeBody(fromBinary(EventSchema, Buffer.from(body, "base64")))).toString("base64")).toBe(body);
+  });
+});
+
+test("what a newer program writes is kept by this one", async () => {
+  const { body } = await readGolden(samples[0]!);
+  // Field 1000, a string.
+  const newer = Buffer.concat([Buffer.from(body, "base64"), Buffer.from([0xc2, 0x3e, 0x02, 0x68, 0x69])]);
+  expect(Buffer.from(encodeBody(fromBinary(EventSchema, newer)))).toEqual(newer);
+});
+
+test("every field of every payload is set in its sample, so that none is left out of the files", () => {
+  const known: Record<string, string[]> = {
+    // Output only: never part of an event.
+    "signalbox.v1.Agent": ["agent_id", "workspace_id", "etag", "create_time", "update_time", "create_by", "position"],
+    // Counted by the server, never reported.
+    "signalbox.v1.Usage": ["tool_calls"],
+  };
+  const unset = samples.flatMap(({ type, payload }) => unsetFields(payload.value!).map((field) => `${type}: ${field}`));
+  const allowed = new Set(Object.entries(known).flatMap(([name, fields]) => fields.map((field) => `${name}.${field}`)));
+  expect(unset.filter((field) => !allowed.has(field.split(": ")[1]!))).toEqual([]);
+});
+
+/** The fields without a value in a message of ours and in those inside it. */
+function unsetFields(message: Message): string[] {
+  const desc = file_signalbox_v1_event.dependencies
+    .flatMap(({ messages }) => messages)
+    .concat(file_signalbox_v1_event.messages)
+    .concat(file_signalbox_v1_event.dependencies.flatMap(({ dependencies }) => dependencies.flatMap(({ messages }) => messages)))
+    .find(({ typeName }) => typeName === message.$typeName);
+  if (desc === undefined || !message.$typeName.startsWith("signalbox.")) return [];
+  const reflected = reflect(desc, message);
+  return reflected.fields.flatMap((field) => {
+    if (!reflected.isSet(field)) return [`${message.$typeName}.${field.name}`];
+    if (field.fieldKind !== "message") return [];
+    const inner: unknown = reflected.get(field).message;
+    return isMessage(inner) ? unsetFields(inner) : [];
+  });
+}
+
+const run = promisify(execFile);
+const git = async (...args: string[]) => (await run("git", args, { maxBuffer: 64 * 1024 * 1024 })).stdout;
+const released = await git("tag", "--list", "v*", "--sort=-version:refname").then(
+  (tags) => tags.split("\n")[0] ?? "",
+  () => "",
+);
+
+// Before the first release, and outside of a checkout, there is nothing that must not change.
+test.skipIf(released === "")("no file changes after its release", async () => {
+  const names = (await git("ls-tree", "--name-only", released, "test/golden/events/")).split("\n").filter(Boolean);
+  for (const name of names) {
+    expect(await readFile(new URL(`../../${name}`, import.meta.url), "utf8"), name).toBe(await git("show", `${released}:${name}`));
+  }
+});
+
+test("an empty event has no bytes", () => {
+  expect(encodeBody(create(EventSchema))).toHaveLength(0);
+});
