@@ -59,7 +59,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): LogStore {
   return {
     publish: async (publication) => publish(publication),
     last: async (filter) => findLast(filter),
-    next: async (filter, after) => following(filter, after).next().value ?? undefined,
+    next: async (filter, after) => following(filter, after).find(() => true),
     batch: async (filter, after, limit) =>
       following(filter, after, Math.max(0, messages.length - (options.replicaLag?.() ?? 0)))
         .take(limit)

@@ -54,7 +54,7 @@ export class EventRecord implements StoredMessage {
 }
 
 /** The binary form of the complete event: the stored bytes, then position, prev_hash and hash. */
-export function eventWire(stored: Omit<StoredMessage, "subject">): Uint8Array {
+function eventWire(stored: Omit<StoredMessage, "subject">): Uint8Array {
   const { position, prevHash, hash } = stored;
   return Buffer.concat([stored.body, toBinary(EventSchema, create(EventSchema, { position, prevHash, hash }))]);
 }

@@ -13,6 +13,9 @@ const entryOverheadBytes = 512;
 export function createStateCache<T extends { readonly sizeBytes: number }>(maxBytes: number): StateCache<T> {
   // A Map iterates in order of insertion: the first entry is the one used longest ago.
   const entries = new Map<string, T>();
+  // Kept from one eviction to the next: a Map remembers the holes of what was deleted, and one that starts at the front
+  // walks over all of them (65,000 entries: 30 µs each time).
+  let oldest = entries.keys();
   let totalBytes = 0;
   const cost = (value: T) => value.sizeBytes + entryOverheadBytes;
 
@@ -38,13 +41,16 @@ export function createStateCache<T extends { readonly sizeBytes: number }>(maxBy
       remove(key);
       entries.set(key, value);
       totalBytes += cost(value);
-      for (const oldest of entries.keys()) {
-        if (totalBytes <= maxBytes) return;
-        remove(oldest);
+      while (totalBytes > maxBytes) {
+        const { value: first, done } = oldest.next();
+        // At the end an iterator stays there; what comes in later needs another one.
+        if (done) oldest = entries.keys();
+        else remove(first);
       }
     },
     clear() {
       entries.clear();
+      oldest = entries.keys();
       totalBytes = 0;
     },
   };

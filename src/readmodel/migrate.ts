@@ -34,7 +34,7 @@ export async function migrate(postgres: Postgres, schema: string = liveSchema): 
 /** The names of the files that `migrate` would apply. Changes nothing, and refuses what `migrate` refuses. */
 export async function pendingMigrations(postgres: Postgres, schema: string = liveSchema): Promise<string[]> {
   const known = await readMigrations();
-  return await postgres.withClient(async (client) => {
+  return postgres.withClient(async (client) => {
     const table = `${pgIdentifier(schema)}.migrations`;
     const found = await client.query<{ found: boolean }>("select to_regclass($1) is not null as found", [table]);
     if (!found.rows[0]?.found) return known.map(({ name }) => name);

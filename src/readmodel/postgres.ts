@@ -108,7 +108,7 @@ const typeParser: typeof types.getTypeParser = (oid, format) => {
 const awayClasses = new Set(["08", "53", "57", "58"]);
 
 /** Connection trouble becomes STORE_UNAVAILABLE; every other error stays what it is. */
-export async function guarded<T>(fn: () => Promise<T>): Promise<T> {
+async function guarded<T>(fn: () => Promise<T>): Promise<T> {
   try {
     return await fn();
   } catch (error) {

@@ -39,7 +39,7 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
   const nextSchema = besideSchema(schema, "next");
   const next = pgIdentifier(nextSchema);
   const old = pgIdentifier(besideSchema(schema, "old"));
-  return await withUpkeepLock(postgres, schema, async (client) => {
+  return withUpkeepLock(postgres, schema, async (client) => {
     for (const leftover of [next, old]) await client.query(unhurried(`drop schema if exists ${leftover} cascade`));
     await migrate(postgres, schema);
     await migrate(postgres, nextSchema);
@@ -52,7 +52,7 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
         await catchUp(projector, options);
         await client.query(`alter schema ${live} rename to ${old}`);
         await client.query(`alter schema ${next} rename to ${live}`);
-        return await projector.checkpoint();
+        return projector.checkpoint();
       });
       await builder.query("reset search_path");
       return reached;

@@ -19,7 +19,7 @@ export async function withUpkeepLock<T>(
   schema: string,
   fn: (client: PoolClient) => Promise<T>,
 ): Promise<T> {
-  return await postgres.withClient(async (client) => {
+  return postgres.withClient(async (client) => {
     const { rows } = await client.query<{ free: boolean }>({
       text: "select pg_try_advisory_lock($1, hashtext($2)) as free",
       values: [upkeepLock, schema],

@@ -49,7 +49,7 @@ export async function verify(options: VerifyOptions): Promise<Verification> {
   const { postgres, schema = liveSchema } = options;
   const live = pgIdentifier(schema);
   const scratch = pgIdentifier(besideSchema(schema, "verify"));
-  return await withUpkeepLock(postgres, schema, async (client) => {
+  return withUpkeepLock(postgres, schema, async (client) => {
     await requireMigrated(postgres, schema);
     // Everything happens in one transaction that is never committed: whatever ends it, nothing is left behind.
     await client.query("begin isolation level repeatable read");

@@ -4,6 +4,7 @@ import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
 import { type Run, RunStatus, type Step, type ToolCall } from "../../gen/signalbox/v1/run_pb.ts";
 import type { AggregateDefinition } from "../eventlog/aggregates.ts";
 import { messageDigest } from "../kernel/digest.ts";
+import { PersistentMap } from "../kernel/persistent-map.ts";
 import { leaseEndOf } from "./lease-end.ts";
 import { evolveRun } from "./resource.ts";
 import { evolveStep, stepIdsOf } from "./step.ts";
@@ -45,8 +46,8 @@ export interface LiveRun {
   readonly lease: Lease | undefined;
   /** The lease that ended last, and the type of the event that ended it; a repeated command names it. */
   readonly endedLease: { readonly leaseId: string; readonly by: string } | undefined;
-  readonly steps: ReadonlyMap<string, StepHead>;
-  readonly toolCalls: ReadonlyMap<string, ToolCallHead>;
+  readonly steps: PersistentMap<StepHead>;
+  readonly toolCalls: PersistentMap<ToolCallHead>;
 }
 
 /** What decisions about a run rest on. */
@@ -75,8 +76,8 @@ export function evolveRunState(state: RunState, event: Event): RunState {
       payload.case === "runCreated" ? payload.value.requestDigest : (before?.requestDigest ?? new Uint8Array()),
     lease: leaseAfter(before?.lease, event, run),
     endedLease: end ? { leaseId: end.leaseId, by: event.type } : before?.endedLease,
-    steps: evolveSteps(before?.steps ?? new Map(), event),
-    toolCalls: evolveToolCalls(before?.toolCalls ?? new Map(), event),
+    steps: evolveSteps(before?.steps ?? new PersistentMap(), event),
+    toolCalls: evolveToolCalls(before?.toolCalls ?? new PersistentMap(), event),
   };
 }
 
@@ -108,15 +109,13 @@ function leaseAfter(lease: Lease | undefined, event: Event, run: Run): Lease | u
   return leaseEndOf(event) ? undefined : lease;
 }
 
-function evolveSteps(steps: ReadonlyMap<string, StepHead>, event: Event): ReadonlyMap<string, StepHead> {
-  const ids = stepIdsOf(event);
-  if (ids.length === 0) return steps;
-  const next = new Map(steps);
-  for (const id of ids) {
+function evolveSteps(steps: PersistentMap<StepHead>, event: Event): PersistentMap<StepHead> {
+  let next = steps;
+  for (const id of stepIdsOf(event)) {
     const before = next.get(id);
     const step = evolveStep(before?.step, event);
     if (step === undefined) continue;
-    next.set(id, {
+    next = next.with(id, {
       step: { ...step, input: undefined, output: undefined },
       startPosition: event.payload.case === "stepStarted" ? event.position : (before?.startPosition ?? 0n),
       outputDigest: event.payload.case === "stepCompleted" ? valueDigest(event.payload.value.output) : undefined,
@@ -125,15 +124,13 @@ function evolveSteps(steps: ReadonlyMap<string, StepHead>, event: Event): Readon
   return next;
 }
 
-function evolveToolCalls(calls: ReadonlyMap<string, ToolCallHead>, event: Event): ReadonlyMap<string, ToolCallHead> {
-  const ids = toolCallIdsOf(event);
-  if (ids.length === 0) return calls;
-  const next = new Map(calls);
-  for (const id of ids) {
+function evolveToolCalls(calls: PersistentMap<ToolCallHead>, event: Event): PersistentMap<ToolCallHead> {
+  let next = calls;
+  for (const id of toolCallIdsOf(event)) {
     const before = next.get(id);
     const toolCall = evolveToolCall(before?.toolCall, event);
     if (toolCall === undefined) continue;
-    next.set(id, {
+    next = next.with(id, {
       toolCall: { ...toolCall, arguments: undefined, result: undefined },
       startPosition: event.payload.case === "toolCallStarted" ? event.position : (before?.startPosition ?? 0n),
       resultDigest: resultDigest(event),

@@ -58,6 +58,17 @@ describe("a subscription sees", () => {
     expect(texts(subscription.events)).toEqual(texts(events));
   });
 
+  test("of a run in a room nothing when the run is in another one", async () => {
+    const { client } = newWorkspace();
+    const { run } = await client.runs.createRun({ handler: "nobody", roomId: "room_1" });
+    const filter = { runId: run?.runId ?? "", roomId: "room_2" };
+    await using subscription = await subscribed(client, { filter });
+    const { position } = await client.runs.cancelRun({ runId: run?.runId ?? "" });
+    await until(() => heartbeatPosition(subscription.frames) >= position, { what: "a heartbeat behind the end" });
+    expect(subscription.events).toEqual([]);
+    expect((await client.events.listEvents({ filter })).events).toEqual([]);
+  });
+
   test("of a workspace everything", async () => {
     const { client } = newWorkspace();
     await client.agents.createAgent({ name: "planner" });
@@ -161,6 +172,19 @@ describe("heartbeats", () => {
     await using resumed = await subscribed(client, { filter, fromPosition });
     await until(() => resumed.events.length > 0, { what: "the event after the heartbeat" });
     expect(resumed.events).toMatchObject([{ type: "run.canceled", position: canceled.position }]);
+  });
+
+  test("move on with what others do, and resuming from them is exact all the same", async () => {
+    const { client } = newWorkspace();
+    const stranger = newWorkspace().client;
+    await using idle = await subscribed(client);
+    const { position } = await stranger.runs.createRun({ handler: "nobody" });
+    await until(() => heartbeatPosition(idle.frames) >= position, { what: "a heartbeat behind another's event" });
+    const fromPosition = heartbeatPosition(idle.frames);
+    const created = await client.runs.createRun({ handler: "nobody" });
+    await using resumed = await subscribed(client, { fromPosition });
+    await until(() => resumed.events.length > 0, { what: "the event after the heartbeat" });
+    expect(resumed.events).toMatchObject([{ type: "run.created", position: created.position }]);
   });
 
   test("come after all that they cover", async () => {

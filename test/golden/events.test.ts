@@ -105,7 +105,8 @@ const released = await git("tag", "--list", "v*", "--sort=-version:refname").the
 test.skipIf(released === "")("no file changes after its release", async () => {
   const names = (await git("ls-tree", "--name-only", released, "test/golden/events/")).split("\n").filter(Boolean);
   for (const name of names) {
-    expect(await readFile(new URL(`../../${name}`, import.meta.url), "utf8"), name).toBe(await git("show", `${released}:${name}`));
+    const present = await readFile(new URL(`../../${name}`, import.meta.url), "utf8");
+    expect({ name, text: present }).toEqual({ name, text: await git("show", `${released}:${name}`) });
   }
 });
 

@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { durationFromMs, type Timestamp, timestampFromMs, type Value, ValueSchema } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, NullValue, type Timestamp, timestampFromMs, type Value, ValueSchema } from "@bufbuild/protobuf/wkt";
 import { AgentSchema, AgentStatus } from "../../gen/signalbox/v1/agent_pb.ts";
 import { AgentArchivedSchema, AgentCreatedSchema, AgentUpdatedSchema } from "../../gen/signalbox/v1/agent_event_pb.ts";
 import { PrincipalType, UsageSchema, Zone } from "../../gen/signalbox/v1/common_pb.ts";
@@ -73,7 +73,7 @@ const payloads: { [Case in EventPayload["case"]]: Extract<EventPayload, { case: 
           fields: {
             hello: text("wörld"),
             list: create(ValueSchema, { kind: { case: "listValue", value: { values: [text("a"), text("b")] } } }),
-            nothing: create(ValueSchema, { kind: { case: "nullValue", value: 0 } }),
+            nothing: create(ValueSchema, { kind: { case: "nullValue", value: NullValue.NULL_VALUE } }),
             number: create(ValueSchema, { kind: { case: "numberValue", value: -1.5 } }),
             yes: create(ValueSchema, { kind: { case: "boolValue", value: true } }),
           },

@@ -43,7 +43,7 @@ test("a database of a newer program is refused and left alone", async () => {
   await using _ = postgres;
   await migrate(postgres, schema);
   await rowsOf(postgres, "insert into migrations (name, sha256) values ('9999_future.sql', 'x')");
-  const newer = { reason: "STORE_UNAVAILABLE", message: expect.stringContaining("9999_future.sql") };
+  const newer = { reason: "STORE_UNAVAILABLE", message: expect.stringContaining("9999_future.sql") as string };
   await expect(migrate(postgres, schema)).rejects.toMatchObject(newer);
   await expect(pendingMigrations(postgres, schema)).rejects.toMatchObject(newer);
   await expect(migrate(postgres, schema)).rejects.toThrow("newer Signalbox");
@@ -56,7 +56,7 @@ test("a file that was applied with another content is refused", async () => {
   await rowsOf(postgres, "update migrations set sha256 = 'x'");
   await expect(migrate(postgres, schema)).rejects.toMatchObject({
     reason: "STORE_UNAVAILABLE",
-    message: expect.stringContaining("another content"),
+    message: expect.stringContaining("another content") as string,
   });
 });
 

@@ -1,8 +1,8 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { readPage } from "../../src/readmodel/page.ts";
 
-const refused = expect.objectContaining({ reason: "INVALID_REQUEST" });
+const refused: unknown = expect.objectContaining({ reason: "INVALID_REQUEST" });
 
 test.each([
   [0, 50],

@@ -60,10 +60,11 @@ async function addRuns(count: number): Promise<bigint> {
   return (await appendRuns(createAppender(backend.log), count, started)).at(-1)!.position;
 }
 
-async function expectFold(): Promise<void> {
+/** What the tables hold, and what they must. */
+async function tables() {
   const { log } = backend;
   const records = await Array.fromAsync(log.read(log.subjects.all, 0n, (await log.bounds()).head));
-  expect(await readTables(backend.postgres)).toEqual(foldInMemory(records));
+  return { found: await readTables(backend.postgres), wanted: foldInMemory(records) };
 }
 
 const within = () => AbortSignal.timeout(15_000);
@@ -75,7 +76,8 @@ test("of two servers one projects, and both hear how far it is", async () => {
   const position = await addRuns(4);
   await Promise.all([first, second].map(({ positions }) => positions.reach(position, within())));
   expect(first.leads + second.leads).toBe(1);
-  await expectFold();
+  const { found, wanted } = await tables();
+  expect(found).toEqual(wanted);
 });
 
 test("when the leader's connection is killed, again and again, somebody takes over and nothing is lost or repeated", async () => {
@@ -92,7 +94,8 @@ test("when the leader's connection is killed, again and again, somebody takes ov
   }
   await Promise.all([first, second].map(({ positions }) => positions.reach(position, within())));
   expect(first.leads + second.leads).toBe(4);
-  await expectFold();
+  const { found, wanted } = await tables();
+  expect(found).toEqual(wanted);
 });
 
 test("a server that stops hands the lead over", async () => {
@@ -102,5 +105,6 @@ test("a server that stops hands the lead over", async () => {
     await until(() => first.leads + second.leads === 1, { what: "a leader" });
   }
   await second.positions.reach(await addRuns(2), within());
-  await expectFold();
+  const { found, wanted } = await tables();
+  expect(found).toEqual(wanted);
 });

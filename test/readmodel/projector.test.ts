@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createEventLog } from "../../src/eventlog/event-log.ts";
 import { createMemoryStore } from "../../src/eventlog/memory-store.ts";

@@ -15,12 +15,12 @@ export async function rowsOf<R extends QueryResultRow>(
   text: string,
   values: unknown[] = [],
 ): Promise<R[]> {
-  return await postgres.withClient(async (client) => (await client.query<R>(text, values)).rows);
+  return postgres.withClient(async (client) => (await client.query<R>(text, values)).rows);
 }
 
 /** Everything in every table of a schema, in a form that is equal only when every column of every row is. */
 export async function dump(postgres: Postgres, schema: string): Promise<Record<string, string[]>> {
-  return await postgres.withClient(async (client) => {
+  return postgres.withClient(async (client) => {
     const found: Record<string, string[]> = {};
     for (const table of await tablesOf(client, schema)) {
       const text = `select t::text as line from ${schema}.${table} t order by t::text`;

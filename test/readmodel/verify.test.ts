@@ -253,6 +253,6 @@ test("tables that are not up to date are refused with the way out", async () => 
   await using postgres = openPostgres({ url: backend.databaseUrl, schema: "test_never", log: backend.logger });
   await expect(verify({ ...backend, postgres, schema: "test_never", projections })).rejects.toMatchObject({
     reason: "STORE_UNAVAILABLE",
-    message: expect.stringContaining("run `signalbox migrate` first"),
+    message: expect.stringContaining("run `signalbox migrate` first") as string,
   });
 });

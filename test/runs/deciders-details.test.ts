@@ -1,6 +1,6 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { durationFromMs, timestampDate } from "@bufbuild/protobuf/wkt";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { UsageSchema, Zone } from "../../gen/signalbox/v1/common_pb.ts";
 import { EventSchema } from "../../gen/signalbox/v1/event_pb.ts";
@@ -16,6 +16,7 @@ import {
 import { CreateRunRequestSchema } from "../../gen/signalbox/v1/run_service_pb.ts";
 import { cancelRun, expireRun } from "../../src/runs/decider.ts";
 import { backoffMs, completeRun, expireLease, failRun, releaseRun } from "../../src/runs/lease-decider.ts";
+import { PersistentMap } from "../../src/kernel/persistent-map.ts";
 import type { LiveRun } from "../../src/runs/state.ts";
 import { completeStep, failStep, maxOpenPerRun, maxStepsPerRun } from "../../src/runs/step-decider.ts";
 import { succeedToolCall } from "../../src/runs/tool-call-decider.ts";
@@ -288,7 +289,7 @@ describe("a run", () => {
       completeStep(state, ref("1"), { stepId: "step_1", output: undefined, usage: undefined });
     const one = given(created(), claimed("1"), stepStarted("1"), complete);
     const done = live(one).steps.get("step_1")!;
-    const steps = new Map(Array.from({ length: maxStepsPerRun }, (_, i) => [`step_${i}`, done]));
+    const steps = new PersistentMap(new Map(Array.from({ length: maxStepsPerRun }, (_, i) => [`step_${i}`, done])));
     const full: Scenario = { ...one, state: { ...live(one), status: "running", steps } };
     expect(outcome(full, stepStarted("1", "more"))).toBe("QUOTA_EXCEEDED");
     expect(outcome(full, stepStarted("1", "0"))).toBe("-");

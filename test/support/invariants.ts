@@ -11,7 +11,7 @@ import { checkReadModels } from "./invariants/read-models.ts";
 import { checkRepeats } from "./invariants/repeats.ts";
 import { checkRuns } from "./invariants/runs.ts";
 import { checkRecordings } from "./invariants/recordings.ts";
-import { checkSubstance, type Substance } from "./invariants/substance.ts";
+import { checkSubstance, countWhatHappened, type Substance } from "./invariants/substance.ts";
 import type { Recording } from "./recorded-subscription.ts";
 
 /** What is known of a run of the system when it is over. */
@@ -63,7 +63,7 @@ export function checkInvariants(evidence: Evidence): Violation[] {
     ...checkRecordings(log, recordings),
     ...checkRepeats(operations),
     ...(healed === undefined ? [] : checkHealth(log, healed)),
-    ...(substance === undefined ? [] : checkSubstance(operations, substance)),
+    ...(substance === undefined ? [] : checkSubstance(countWhatHappened(log, operations), substance)),
   ];
 }
 

@@ -4,7 +4,7 @@ import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import pg from "pg";
+import { Client } from "pg";
 import { pino } from "pino";
 import { migrate } from "../../src/readmodel/migrate.ts";
 import { openPostgres } from "../../src/readmodel/postgres.ts";
@@ -16,7 +16,7 @@ import { asUser, type Command, dyingWithUs } from "../../src/stack/setpriv.ts";
 import { openStack, type Stack } from "../../src/stack/stack.ts";
 import { until } from "./until.ts";
 
-/** A process of a fault run. Disposing it kills it; it also dies with the process of the test. */
+/** A process of a fault run. Disposing it ends it; it also dies with the process of the test. */
 export interface Process extends AsyncDisposable {
   readonly name: string;
   /** Starts it, again on its port and data when it ran before, and returns once it is ready. */
@@ -130,7 +130,9 @@ async function postgresProgram(folder: string, databaseUrl: string): Promise<Pro
   const { uid, gid } = await stat(data);
   const isRoot = process.getuid?.() === 0;
   const command = isRoot ? await asUser(plain, { uid, gid }, "SIGKILL") : await dyingWithUs(plain, "SIGKILL");
-  return { ...program(folder, "postgres", command), isReady: () => takesQueries(databaseUrl) };
+  // Killed, it would leave sessions behind that write into the folder while that is removed.
+  const stopSignal = "SIGINT";
+  return { ...program(folder, "postgres", command), stopSignal, isReady: () => takesQueries(databaseUrl) };
 }
 
 /** Through a shell that replaces itself: the child's environment is ours to choose, and its pid is the program's. */
@@ -146,7 +148,6 @@ function program(folder: string, name: string, command: Command): Program {
     cwd: folder,
     logFile: join(folder, `${name}.log`),
     pidFile: join(folder, `${name}.pid`),
-    // A process that holds still hears no other signal.
     stopSignal: "SIGKILL",
     stopTimeoutMs: 10_000,
     startTimeoutMs: 30_000,
@@ -157,39 +158,41 @@ function program(folder: string, name: string, command: Command): Program {
 function createProcess(own: Program): Process {
   let child: Child | undefined;
 
-  async function kill(): Promise<void> {
-    const killed = child;
-    child = undefined;
-    await killed?.stop();
-  }
-
-  function signal(name: NodeJS.Signals): void {
+  function signal(name: NodeJS.Signals): Child {
     if (child === undefined || child.hasExited()) throw new Error(`${own.name} does not run`);
     process.kill(child.pid, name);
+    return child;
+  }
+
+  async function start(): Promise<void> {
+    if (child !== undefined && !child.hasExited()) throw new Error(`${own.name} runs already`);
+    let refusal: unknown;
+    const attempt = () =>
+      startChild(own, silent, new AbortController().signal).catch((error: unknown): undefined => {
+        refusal = error;
+      });
+    // The sessions of a killed Postgres take a moment to notice, and keep a new one from starting until then.
+    const started = until(attempt, { what: `${own.name} to start`, timeoutMs: own.startTimeoutMs, intervalMs: 100 });
+    child = await started.catch((error: unknown) => {
+      throw new Error(`${own.name} does not start`, { cause: refusal ?? error });
+    });
   }
 
   return {
     name: own.name,
-    kill,
-    suspend: () => signal("SIGSTOP"),
-    resume: () => signal("SIGCONT"),
-    async start() {
-      if (child !== undefined && !child.hasExited()) throw new Error(`${own.name} runs already`);
-      let refusal: unknown;
-      const attempt = () =>
-        startChild(own, silent, new AbortController().signal).catch((error: unknown): undefined => {
-          refusal = error;
-        });
-      // The sessions of a killed Postgres take a moment to notice, and keep a new one from starting until then.
-      const started = until(attempt, { what: `${own.name} to start`, timeoutMs: own.startTimeoutMs, intervalMs: 100 });
-      child = await started.catch((error: unknown) => {
-        throw new Error(`${own.name} does not start`, { cause: refusal ?? error });
-      });
+    start,
+    async kill() {
+      await signal("SIGKILL").exited;
     },
-    [Symbol.asyncDispose]: kill,
+    suspend: () => void signal("SIGSTOP"),
+    resume: () => void signal("SIGCONT"),
+    async [Symbol.asyncDispose]() {
+      if (child === undefined || child.hasExited()) return;
+      // One that holds still hears no other signal.
+      await signal("SIGCONT").stop();
+    },
   };
 }
-
 
 async function migrateSchema(url: string): Promise<void> {
   await using postgres = openPostgres({ url, log: silent });
@@ -209,7 +212,7 @@ export function answers200(url: string): Promise<boolean> {
 }
 
 async function takesQueries(connectionString: string): Promise<boolean> {
-  const client = new pg.Client({ connectionString, connectionTimeoutMillis: 1_000 });
+  const client = new Client({ connectionString, connectionTimeoutMillis: 1_000 });
   // Unheard, the loss of a connection would end our own process.
   client.on("error", () => {});
   try {

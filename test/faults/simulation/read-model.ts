@@ -5,16 +5,31 @@ import { EventRecord, type StoredMessage } from "../../../src/eventlog/record.ts
 import type { Postgres, Statement } from "../../../src/readmodel/postgres.ts";
 import { evolveRun } from "../../../src/runs/resource.ts";
 
-interface Row {
+/** A run as the events that the read model has seen make it. */
+export interface Row {
   readonly run: Run;
   readonly createPosition: bigint;
 }
 
-/** The tables that the reconciler asks, folded anew from the log at each question. `nowMs` is the database's clock. */
-export function createSimulatedPostgres(
-  readLog: () => Promise<readonly StoredMessage[]>,
-  nowMs: () => number,
-): Postgres {
+/** The runs of the log as it is now, or a little behind when the log says so. Each event is folded once. */
+export function createRunTable(readLog: (after: bigint) => Promise<readonly StoredMessage[]>): () => Promise<Row[]> {
+  const rows = new Map<string, Row>();
+  let seen = 0n;
+  return async () => {
+    for (const stored of await readLog(seen)) {
+      const { event, position } = new EventRecord(stored);
+      const id = event.stream?.id ?? "";
+      const before = rows.get(id);
+      const run = evolveRun(before?.run, event);
+      if (run !== undefined) rows.set(id, { run, createPosition: before?.createPosition ?? position });
+      seen = position;
+    }
+    return [...rows.values()];
+  };
+}
+
+/** The queries that the reconciler asks, answered from the runs. `nowMs` is the database's clock. */
+export function createSimulatedPostgres(runs: () => Promise<readonly Row[]>, nowMs: () => number): Postgres {
   const answers: Record<string, (rows: readonly Row[], values: readonly unknown[]) => object[]> = {
     runs_overdue: (rows) => rows.filter(({ run }) => isOpen(run) && isPast(run.deadlineTime)).map(named),
     runs_open: (rows, [after]) =>
@@ -45,7 +60,7 @@ export function createSimulatedPostgres(
       async query<R extends QueryResultRow>({ name, values = [] }: Statement): Promise<QueryResult<R>> {
         const answer = answers[name];
         if (answer === undefined) throw new Error(`the simulation has no answer to the query ${name}`);
-        const rows = answer(foldRuns(await readLog()), values) as R[];
+        const rows = answer(await runs(), values) as R[];
         return { rows, rowCount: rows.length, command: "SELECT", oid: 0, fields: [] };
       },
     },
@@ -54,24 +69,13 @@ export function createSimulatedPostgres(
   };
 }
 
-function foldRuns(log: readonly StoredMessage[]): Row[] {
-  const rows = new Map<string, Row>();
-  for (const stored of log) {
-    const { event, position } = new EventRecord(stored);
-    const id = event.stream?.id ?? "";
-    const before = rows.get(id);
-    const run = evolveRun(before?.run, event);
-    if (run !== undefined) rows.set(id, { run, createPosition: before?.createPosition ?? position });
-  }
-  return [...rows.values()];
-}
-
 function named({ run, createPosition }: Row): object {
   const { workspaceId, runId, status } = run;
   return { workspace_id: workspaceId, run_id: runId, status, create_position: createPosition };
 }
 
-function isOpen({ status }: Run): boolean {
+/** True until the run has ended. */
+export function isOpen({ status }: Run): boolean {
   return status === RunStatus.QUEUED || status === RunStatus.RUNNING;
 }
 

@@ -1,17 +1,15 @@
 import { createMemoryStore, type PublishFault } from "../../../src/eventlog/memory-store.ts";
-import { type StoredMessage } from "../../../src/eventlog/record.ts";
 import { createLeaseTokens } from "../../../src/jobs/lease-token.ts";
 import type { IdSource } from "../../../src/kernel/ids.ts";
 import { sleep } from "../../../src/kernel/wait.ts";
 import { createRecorder, type Operation } from "../../support/history.ts";
-import { decodeLog, type Evidence } from "../../support/invariants.ts";
-import { terminalRunTypes } from "../../../src/eventlog/event-type.ts";
+import type { Evidence } from "../../support/invariants.ts";
 import { reasonOf } from "./calls.ts";
 import { createSeeded, type Seeded } from "../../support/seeded.ts";
 import { inVirtualTime } from "../../support/virtual-time.ts";
 import { actAsClient } from "./client.ts";
 import { createSimulatedQueue } from "./queue.ts";
-import { createSimulatedPostgres } from "./read-model.ts";
+import { createRunTable, createSimulatedPostgres, isOpen } from "./read-model.ts";
 import { type Mutant, type SimulatedServer, startServer, type World } from "./server.ts";
 import { actAsWorker } from "./worker.ts";
 
@@ -51,12 +49,13 @@ async function play(random: Seeded, nowMs: () => number, mutant: Mutant): Promis
     fault: () => (inTrouble() && random.oneIn(12) ? random.pick(faults) : undefined),
     replicaLag: () => (inTrouble() ? random.below(4) : 0),
   });
-  const readLog = () => store.batch(">", 0n, Number.MAX_SAFE_INTEGER);
+  const readLog = (after: bigint) => store.batch(">", after, Number.MAX_SAFE_INTEGER);
+  const runs = createRunTable(readLog);
   const queue = createSimulatedQueue({ random, nowMs, leaseTtlMs, misbehaves: inTrouble });
   const world: World = {
     store: mutant.store?.(store) ?? store,
     queue,
-    postgres: createSimulatedPostgres(readLog, () => epochMs + nowMs()),
+    postgres: createSimulatedPostgres(runs, () => epochMs + nowMs()),
     tokens: createLeaseTokens(new Uint8Array(32)),
     clock: { now: () => new Date(epochMs + nowMs()) },
     ids: countedIds(),
@@ -89,13 +88,13 @@ async function play(random: Seeded, nowMs: () => number, mutant: Mutant): Promis
   await Promise.all(Array.from({ length: clientCount }, (_, index) => actAsClient(stage, `client-${index + 1}`)));
   // Whoever dawdles when the trouble ends comes back within two lease times.
   const healedMs = Math.max(nowMs(), troubleMs + 2 * leaseTtlMs);
-  while (nowMs() < giveUpMs && (inTrouble() || (await world.queue.jobs.count()) > 0 || !allEnded(await readLog()))) {
-    await sleep(25);
-  }
+  const isQuiet = async () =>
+    !inTrouble() && (await queue.jobs.count()) === 0 && !(await runs()).some(({ run }) => isOpen(run));
+  while (nowMs() < giveUpMs && !(await isQuiet())) await sleep(25);
   over = true;
   const tookMs = Math.max(nowMs() - healedMs, 0);
   await Promise.all(supporting);
-  const log = await readLog();
+  const log = await readLog(0n);
   const pendingJobs = await queue.jobs.count();
   const projectedPosition = BigInt(log.length);
   return { log, operations, healed: { leaseTtlMs, tookMs, pendingJobs, projectedPosition, unwell: [] } };
@@ -123,12 +122,6 @@ async function causeTrouble({ random, inTrouble }: Stage, crashServer: () => voi
     if (random.oneIn(2)) crashServer();
     if (random.oneIn(4)) forgetJobs();
   }
-}
-
-function allEnded(log: readonly StoredMessage[]): boolean {
-  const events = decodeLog(log);
-  const ended = new Set(events.filter(({ event }) => terminalRunTypes.has(event.type)).map(({ stream }) => stream));
-  return events.every(({ stream }) => ended.has(stream));
 }
 
 /** Ids that are the same in each repetition. */

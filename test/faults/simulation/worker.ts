@@ -45,11 +45,10 @@ async function workOn(task: Task): Promise<void> {
   // One that does not listen goes on when it is told that its lease is lost.
   const isStubborn = stage.inTrouble() && random.oneIn(2);
   for (const part of parts) {
-    if (stage.inTrouble() && random.oneIn(12)) return;
-    if (stage.inTrouble() && random.oneIn(8)) await sleep(stage.leaseTtlMs + random.below(stage.leaseTtlMs));
+    if (await isGone(stage)) return;
     try {
       if (random.oneIn(3)) await insist(stage, () => methods.heartbeat({ leaseToken }), 1);
-      await part();
+      if ((await part()) === false) return;
     } catch (error) {
       if (!(error instanceof SignalboxError)) throw error;
       if (!isStubborn) return;
@@ -57,26 +56,36 @@ async function workOn(task: Task): Promise<void> {
   }
 }
 
-async function step({ stage, methods, leaseToken }: Task, key: string): Promise<void> {
+/** A moment passes; in times of trouble also more than a lease time. True when the worker has died over it. */
+async function isGone({ random, inTrouble, leaseTtlMs }: Stage): Promise<boolean> {
+  if (inTrouble() && random.oneIn(12)) return true;
+  await sleep(inTrouble() && random.oneIn(8) ? leaseTtlMs + random.below(leaseTtlMs) : random.below(20));
+  return false;
+}
+
+/** False when the worker has died over it. */
+async function step({ stage, methods, leaseToken }: Task, key: string): Promise<boolean> {
   const started = await insist(stage, () => methods.startStep({ leaseToken, key }), tries);
-  if (started?.step === undefined || started.step.status === StepStatus.COMPLETED) return;
+  if (started?.step === undefined || started.step.status === StepStatus.COMPLETED) return true;
   const { stepId } = started.step;
-  await sleep(stage.random.below(30));
+  if (await isGone(stage)) return false;
   const error = { code: "FLAKY", retryable: true };
   if (stage.random.oneIn(6)) await insist(stage, () => methods.failStep({ leaseToken, stepId, error }), tries);
   else await insist(stage, () => methods.completeStep({ leaseToken, stepId, output: jsonValue(key) }), tries);
+  return true;
 }
 
-async function toolCall({ stage, methods, leaseToken }: Task, key: string): Promise<void> {
-  const { random } = stage;
+/** False when the worker has died over it. */
+async function toolCall({ stage, methods, leaseToken }: Task, key: string): Promise<boolean> {
   const effect = key === "tool-1" ? ToolEffect.READ : ToolEffect.EXTERNAL_WRITE;
   const started = await insist(stage, () => methods.startToolCall({ leaseToken, key, tool: "tool", effect }), tries);
-  if (started?.toolCall?.status !== ToolCallStatus.STARTED) return;
+  if (started?.toolCall?.status !== ToolCallStatus.STARTED) return true;
   const { toolCallId } = started.toolCall;
-  await sleep(random.below(30));
+  if (await isGone(stage)) return false;
   const error = { code: "FLAKY", retryable: true };
-  if (random.oneIn(6)) await insist(stage, () => methods.failToolCall({ leaseToken, toolCallId, error }), tries);
+  if (stage.random.oneIn(6)) await insist(stage, () => methods.failToolCall({ leaseToken, toolCallId, error }), tries);
   else await insist(stage, () => methods.succeedToolCall({ leaseToken, toolCallId, result: jsonValue(key) }), tries);
+  return true;
 }
 
 async function end({ stage, methods, leaseToken }: Task): Promise<void> {

@@ -53,7 +53,7 @@ export interface FaultRun extends AsyncDisposable {
   /** Kills or suspends the victims, waits until that is felt, and starts or continues them. */
   strike(fault: Fault): Promise<void>;
   /** Ends the load, waits until everything is quiet, and returns what is wrong, one line each; empty when all is well. */
-  conclude(least: Substance["operations"], load?: Load): Promise<string>;
+  conclude(least: Substance["least"], load?: Load): Promise<string>;
   /** What clients and workers have done so far. */
   operations(): Promise<Operation[]>;
 }
@@ -91,14 +91,14 @@ export async function openFaultRun(options: FaultRunOptions): Promise<FaultRun> 
     async strike({ name, victims, how, felt }) {
       const fault = `${how} ${name}`;
       faults[fault] ??= 0;
-      await Promise.all(victims.map((victim) => (how === "kill" ? victim.kill() : victim.suspend())));
+      await Promise.all(victims.map(how === "kill" ? kill : suspend));
       await until(felt, { what: `${fault} to be felt`, timeoutMs: 20_000, intervalMs: 25 });
       faults[fault]++;
-      await Promise.all(victims.map((victim) => (how === "kill" ? victim.start() : victim.resume())));
+      await Promise.all(victims.map(how === "kill" ? start : resume));
       healedMs = performance.now();
     },
     operations: () => readHistories(folder),
-    async conclude(operations, load) {
+    async conclude(least, load) {
       const { natsUrl, databaseUrl } = processes;
       await using stores = await openStores({ natsUrl, databaseUrl, replicas: 1, log });
       const settled = await settle(load, { stores, client, urls, leaseTtlMs });
@@ -111,13 +111,18 @@ export async function openFaultRun(options: FaultRunOptions): Promise<FaultRun> 
         recordings: [...(await caughtUp(subscribers, stored)), poll],
         readModels: await verify({ postgres: stores.postgres, log: stores.log, projections: allProjections }),
         healed,
-        substance: { operations, faults },
+        substance: { least, faults },
       });
       return describeViolations(violations);
     },
     [Symbol.asyncDispose]: () => open.disposeAsync(),
   };
 }
+
+const kill = (victim: Process) => victim.kill();
+const start = (victim: Process) => victim.start();
+const suspend = async (victim: Process) => victim.suspend();
+const resume = async (victim: Process) => victim.resume();
 
 function startWorker(processes: Processes, name: string, url: string): Promise<Process> {
   return processes.run(name, new URL("worker.ts", import.meta.url), {

@@ -51,7 +51,10 @@ function* misfits(due: readonly LogEvent[], next: number, note: EventNote): Gene
   const position = BigInt(note.position);
   const index = firstBehind(due, position - 1n);
   const entry = due[index];
-  if (entry === undefined || entry.position !== position) return yield `got position ${position}, which its view does not have`;
+  if (entry === undefined || entry.position !== position) {
+    yield `got position ${position}, which its view does not have`;
+    return;
+  }
   if (index < next) yield `got ${entry.name} again, or out of order`;
   for (const missed of due.slice(next, index)) yield `got ${entry.name} before ${missed.name}`;
   if (note.event_id !== entry.event.eventId) yield `got event_id ${note.event_id} at ${entry.name}`;

@@ -2,17 +2,51 @@ import type { LeaseEnd } from "../../../gen/signalbox/v1/run_event_pb.ts";
 import { RunEndReason } from "../../../gen/signalbox/v1/run_pb.ts";
 import type { LogEvent, Violation } from "../invariants.ts";
 
+type Status = "absent" | "queued" | "running" | "ended";
+type StepStatus = "running" | "completed" | "open";
+type ToolCallStatus = "started" | "done" | "failed" | "unknown";
+
 /** A run as its events say, folded here once more so that the product's own fold is not trusted. */
 interface Run {
-  status: "absent" | "queued" | "running" | "ended";
+  status: Status;
   /** The newest lease, while it holds. */
   leaseId: string | undefined;
   attempt: number;
-  readonly steps: Map<string, "running" | "completed" | "open">;
-  readonly toolCalls: Map<string, "started" | "done" | "failed" | "unknown">;
+  readonly steps: Map<string, StepStatus>;
+  readonly toolCalls: Map<string, ToolCallStatus>;
 }
 
 type Problem = readonly [invariant: "I4" | "I5", problem: string];
+type Payload = LogEvent["event"]["payload"];
+type Case = NonNullable<Payload["case"]>;
+type Moves<S, To = S> = Readonly<Partial<Record<Case, { readonly from: readonly S[]; readonly to: To }>>>;
+
+/** The life of a run. */
+const life: Moves<Status> = {
+  runCreated: { from: ["absent"], to: "queued" },
+  runClaimed: { from: ["queued", "running"], to: "running" },
+  runReleased: { from: ["running"], to: "queued" },
+  runAttemptFailed: { from: ["running"], to: "queued" },
+  runLeaseExpired: { from: ["running"], to: "queued" },
+  runSucceeded: { from: ["running"], to: "ended" },
+  runFailed: { from: ["queued", "running"], to: "ended" },
+  runCanceled: { from: ["queued", "running"], to: "ended" },
+};
+
+/** The life of a step. */
+const stepLife: Moves<StepStatus | undefined, StepStatus> = {
+  stepStarted: { from: [undefined, "open"], to: "running" },
+  stepCompleted: { from: ["running"], to: "completed" },
+  stepFailed: { from: ["running"], to: "open" },
+};
+
+/** The life of a tool call. One that is found to have had no effect may be made again. */
+const toolCallLife: Moves<ToolCallStatus | undefined, ToolCallStatus> = {
+  toolCallStarted: { from: [undefined, "failed"], to: "started" },
+  toolCallSucceeded: { from: ["started"], to: "done" },
+  toolCallFailed: { from: ["started"], to: "failed" },
+  toolCallReconciled: { from: ["unknown"], to: "done" },
+};
 
 /**
  * I4: a run ends exactly once, by legal transitions only, and nothing follows. I5, fencing: what a worker wrote carries the
@@ -36,54 +70,22 @@ function newRun(): Run {
 
 /** Applies the event to the run and says what is wrong with it. */
 function* transition(run: Run, { event: { payload } }: LogEvent): Generator<Problem> {
-  switch (payload.case) {
-    case "runCreated":
-      yield* from(run, "absent");
-      run.status = "queued";
-      break;
-    case "runClaimed": {
-      const { attempt, leaseId, lost } = payload.value;
-      yield* from(run, "queued", "running");
-      if (attempt !== run.attempt + 1) yield ["I4", `is attempt ${attempt} after ${run.attempt}`];
-      yield* endLease(run, lost);
-      Object.assign(run, { status: "running", leaseId, attempt });
-      break;
-    }
-    case "runReleased":
-    case "runAttemptFailed":
-    case "runLeaseExpired":
-      yield* from(run, "running");
-      yield* endLease(run, payload.value.lease);
-      run.status = "queued";
-      break;
-    case "runSucceeded":
-      yield* from(run, "running");
-      yield* endLease(run, payload.value.lease);
-      run.status = "ended";
-      break;
-    case "runFailed":
-      if (payload.value.endReason === RunEndReason.DEADLINE_EXCEEDED) yield* from(run, "queued", "running");
-      else yield* from(run, "running");
-      yield* endLease(run, payload.value.lease);
-      run.status = "ended";
-      break;
-    case "runCanceled":
-      yield* from(run, "queued", "running");
-      yield* endLease(run, payload.value.lease);
-      run.status = "ended";
-      break;
-    default:
-      yield* from(run, "running");
-      yield* work(run, payload);
-  }
-}
-
-function* from({ status }: Run, ...allowed: Run["status"][]): Generator<Problem> {
-  if (!allowed.includes(status)) yield ["I4", `the run is ${status}, not ${allowed.join(" or ")}`];
+  const move = payload.case && life[payload.case];
+  if (!move) return yield* work(run, payload);
+  const onlyOverdue = payload.case === "runFailed" && payload.value.endReason !== RunEndReason.DEADLINE_EXCEEDED;
+  const allowed = onlyOverdue ? ["running"] : move.from;
+  if (!allowed.includes(run.status)) yield ["I4", `the run is ${run.status}, not ${allowed.join(" or ")}`];
+  if (payload.case !== "runCreated") yield* endLease(run, payload.value);
+  run.status = move.to;
+  if (payload.case !== "runClaimed") return;
+  const { attempt, leaseId } = payload.value;
+  if (attempt !== run.attempt + 1) yield ["I4", `is attempt ${attempt} after ${run.attempt}`];
+  Object.assign(run, { attempt, leaseId });
 }
 
 /** A lease ends with everything under it: what was under way is named, nothing else is. */
-function* endLease(run: Run, end: LeaseEnd | undefined): Generator<Problem> {
+function* endLease(run: Run, { lost, lease }: { lost?: LeaseEnd; lease?: LeaseEnd }): Generator<Problem> {
+  const end = lost ?? lease;
   if (end?.leaseId !== run.leaseId) yield ["I5", `ends lease ${end?.leaseId}, but the newest is ${run.leaseId}`];
   run.leaseId = undefined;
   const running = keysOf(run.steps, "running");
@@ -98,45 +100,36 @@ function* endLease(run: Run, end: LeaseEnd | undefined): Generator<Problem> {
 }
 
 /** What a worker records inside a run. */
-function* work(run: Run, payload: LogEvent["event"]["payload"]): Generator<Problem> {
+function* work(run: Run, payload: Payload): Generator<Problem> {
+  if (run.status !== "running") yield ["I4", `the run is ${run.status}, not running`];
   const value: object = payload.value ?? {};
   const leaseId = "leaseId" in value ? value.leaseId : undefined;
   if (leaseId === undefined || leaseId !== run.leaseId) {
     yield ["I5", `carries lease ${String(leaseId)}, but the newest is ${run.leaseId}`];
   }
-  switch (payload.case) {
-    case "stepStarted":
-      yield* move(run.steps, payload.value.stepId, [undefined, "open"], "running");
-      break;
-    case "stepCompleted":
-      yield* move(run.steps, payload.value.stepId, ["running"], "completed");
-      break;
-    case "stepFailed":
-      yield* move(run.steps, payload.value.stepId, ["running"], "open");
-      break;
-    case "toolCallStarted":
-      yield* move(run.toolCalls, payload.value.toolCallId, [undefined, "failed"], "started");
-      break;
-    case "toolCallSucceeded":
-      yield* move(run.toolCalls, payload.value.toolCallId, ["started"], "done");
-      break;
-    case "toolCallFailed":
-      yield* move(run.toolCalls, payload.value.toolCallId, ["started"], "failed");
-      break;
-    case "toolCallReconciled": {
-      const { toolCallId, result } = payload.value;
-      yield* move(run.toolCalls, toolCallId, ["unknown"], result === undefined ? "failed" : "done");
-      break;
-    }
-    default:
-      yield ["I4", "does not belong into the stream of a run"];
+  if ("toolCallId" in value) {
+    yield* move(run.toolCalls, String(value.toolCallId), payload, toolCallLife);
+    const hadNoEffect = payload.case === "toolCallReconciled" && payload.value.result === undefined;
+    if (hadNoEffect) run.toolCalls.set(payload.value.toolCallId, "failed");
+  } else if ("stepId" in value) {
+    yield* move(run.steps, String(value.stepId), payload, stepLife);
+  } else {
+    yield ["I4", "does not belong into the stream of a run"];
   }
 }
 
-function* move<S extends string>(states: Map<string, S>, id: string, allowed: (S | undefined)[], to: S): Generator<Problem> {
+function* move<S extends string>(
+  states: Map<string, S>,
+  id: string,
+  payload: Payload,
+  moves: Moves<S | undefined, S>,
+): Generator<Problem> {
+  const found = payload.case && moves[payload.case];
+  if (!found) return yield ["I4", "does not belong into the stream of a run"];
   const state = states.get(id);
-  if (!allowed.includes(state)) yield ["I4", `${id} is ${state ?? "absent"}, not ${allowed.map((it) => it ?? "absent").join(" or ")}`];
-  states.set(id, to);
+  const allowed = found.from.map((from) => from ?? "absent").join(" or ");
+  if (!found.from.includes(state)) yield ["I4", `${id} is ${state ?? "absent"}, not ${allowed}`];
+  states.set(id, found.to);
 }
 
 function keysOf<S>(states: ReadonlyMap<string, S>, wanted: S): string[] {
