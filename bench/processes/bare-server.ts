@@ -16,16 +16,15 @@ import { residentBytes } from "../support/memory.ts";
 
 const resources = new AsyncDisposableStack();
 
-/** Messages that all open streams send. */
-export interface Burst {
-  /** The binary form of one Event. */
-  readonly event: Uint8Array;
+/** The same message so many times, for every open stream to send. */
+interface Burst {
+  readonly message: SubscribeResponse;
   readonly count: number;
 }
 
 let nextBurst = Promise.withResolvers<Burst>();
 
-/** Sends each burst as fast as the reader takes it; an event is encoded once for all, as in the product. */
+/** Sends each burst as fast as the reader takes it. */
 async function* subscribe(signal: AbortSignal): AsyncGenerator<SubscribeResponse> {
   const over = Promise.withResolvers<undefined>();
   signal.addEventListener("abort", () => over.resolve(undefined), { once: true });
@@ -33,10 +32,11 @@ async function* subscribe(signal: AbortSignal): AsyncGenerator<SubscribeResponse
   for (;;) {
     const burst = await Promise.race([nextBurst.promise, over.promise]);
     if (burst === undefined) return;
-    for (let sent = 0; sent < burst.count && !signal.aborted; sent++) yield eventFrame(burst.event);
+    for (let sent = 0; sent < burst.count && !signal.aborted; sent++) yield burst.message;
   }
 }
 
+/** A frame of an event that is encoded already: what is left for Connect to do is the least that it can do. */
 function eventFrame(event: Uint8Array): SubscribeResponse {
   const message = create(SubscribeResponseSchema);
   const data = new BinaryWriter().bytes(event).finish();
@@ -61,11 +61,11 @@ const functions = {
     resources.defer(() => void server.close());
     return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   },
-  /** Has every open stream send the burst. */
-  send(burst: Burst): void {
+  /** Has every open stream send the event, given in binary form, so many times. */
+  send({ event, count }: { event: Uint8Array; count: number }): void {
     const now = nextBurst;
     nextBurst = Promise.withResolvers();
-    now.resolve(burst);
+    now.resolve({ message: eventFrame(event), count });
   },
   residentBytes,
 };

@@ -135,10 +135,11 @@ async function checkServer({ env, settings: { host, port, url, token, workspaceI
   const isNamed = Boolean(env[settingTable.url.variable]);
   if (!isNamed && (await portHolder(host, port)) !== "signalbox")
     return "none is running, and SIGNALBOX_URL names none";
-  using client = createSignalboxClient({ baseUrl: url, token, workspaceId });
+  const baseUrl = isNamed ? url : `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+  using client = createSignalboxClient({ baseUrl, token, workspaceId });
   // Goes through authentication, validation and the read model, and changes nothing.
   await client.runs.listRuns({ pageSize: 1 }, { timeoutMs: 5_000 });
-  return `${url} answers calls for workspace ${workspaceId}`;
+  return `${baseUrl} answers calls for workspace ${workspaceId}`;
 }
 
 async function lockHolder(folder: string): Promise<number | undefined> {

@@ -23,20 +23,4 @@ export function createSignalboxClient(options: ClientOptions): SignalboxClient {
   return clientOver(opened.transport, options, opened.close);
 }
 
-export type { SignalboxClient } from "./clients.ts";
-export { follow, type FollowOptions } from "./follow.ts";
-export { type JsonValue, jsonValue, NotJsonError, valueToJson } from "./json.ts";
-export { isTransient, reasonOf } from "./reason.ts";
-
-export { Code, ConnectError } from "@connectrpc/connect";
-export * from "../../gen/signalbox/v1/agent_event_pb.ts";
-export * from "../../gen/signalbox/v1/agent_pb.ts";
-export * from "../../gen/signalbox/v1/agent_service_pb.ts";
-export * from "../../gen/signalbox/v1/common_pb.ts";
-export * from "../../gen/signalbox/v1/engine_service_pb.ts";
-export * from "../../gen/signalbox/v1/error_reason_pb.ts";
-export * from "../../gen/signalbox/v1/event_pb.ts";
-export * from "../../gen/signalbox/v1/event_service_pb.ts";
-export * from "../../gen/signalbox/v1/run_event_pb.ts";
-export * from "../../gen/signalbox/v1/run_pb.ts";
-export * from "../../gen/signalbox/v1/run_service_pb.ts";
+export * from "./contract.ts";

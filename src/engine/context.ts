@@ -91,15 +91,10 @@ function shared<T>(open: Map<string, Promise<unknown>>, key: string, fn: () => P
 
 /** True when the result is on record, false when the call is to be made now. Throws when neither is so. */
 function isEnded(call: ToolCall): boolean {
-  const { key, status, result } = call;
+  const { key, status } = call;
   if (status === ToolCallStatus.STARTED) return false;
-  if (status === ToolCallStatus.SUCCEEDED || (status === ToolCallStatus.RECONCILED && result !== undefined))
-    return true;
+  if (status === ToolCallStatus.SUCCEEDED || status === ToolCallStatus.RECONCILED) return true;
   if (status === ToolCallStatus.UNKNOWN) throw outcomeUnknown(call);
-  if (status === ToolCallStatus.RECONCILED) {
-    const message = `tool call ${key} turned out to have had no effect; make it again under another key`;
-    throw new HandlerError("TOOL_CALL_NOT_DONE", message, { retryable: false });
-  }
   const name = ToolCallStatusSchema.value[status]?.localName ?? String(status);
   throw new HandlerError("TOOL_CALL_NOT_STARTED", `tool call ${key} is ${name}; it may not be made now`);
 }

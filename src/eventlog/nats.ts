@@ -29,16 +29,21 @@ export interface NatsOptions {
  * has no JetStream.
  */
 export async function openNats({ url, name, log }: NatsOptions): Promise<Nats> {
-  const connection = await connect({ ...parseUrl(url), name, maxReconnectAttempts: -1, reconnectTimeWait: 200 }).catch(
-    (error: unknown) => {
-      throw new SignalboxError(
-        "STORE_UNAVAILABLE",
-        "cannot connect to NATS; check that the server runs and that NATS_URL is right",
-        {},
-        error,
-      );
-    },
-  );
+  const connection = await connect({
+    ...parseUrl(url),
+    name,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 200,
+    // Two stack traces for every request, in case it fails: 7 of its 29 µs.
+    noAsyncTraces: true,
+  }).catch((error: unknown) => {
+    throw new SignalboxError(
+      "STORE_UNAVAILABLE",
+      "cannot connect to NATS; check that the server runs and that NATS_URL is right",
+      {},
+      error,
+    );
+  });
   void watch(connection, log);
   try {
     requireVersion(connection);

@@ -2,8 +2,8 @@
 const maxRecent = 128;
 
 /**
- * A map that never changes: setting an entry gives another map, which shares nearly everything with this one. A plain
- * copy for each of 20,000 events of a run with 10,000 steps takes 7 s, this 0.1 s.
+ * A map that never changes: setting an entry gives another map, which shares nearly everything with this one.
+ * Folding a run with 10,000 steps, two events each, takes 7 s with a plain copy for each event, and 0.6 s with this.
  */
 export class PersistentMap<V extends {}> {
   readonly #base: ReadonlyMap<string, V>;

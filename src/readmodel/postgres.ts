@@ -55,7 +55,9 @@ export function openPostgres({ url, log, schema = liveSchema, maxConnections = 1
     types: { getTypeParser: typeParser },
   });
   // Idle connections break when the server goes away; the next query opens a new one.
-  pool.on("error", (error) => log.warn({ err: error }, "postgres connection lost"));
+  pool.on("error", ({ message }) => {
+    if (closing === undefined) log.warn({ reason: message }, "postgres connection lost");
+  });
   let closing: Promise<void> | undefined;
   return {
     db: { query: (query) => guarded(() => pool.query(query)) },

@@ -17,7 +17,7 @@ export interface Projector {
    * or before the checkpoint are skipped, so redelivery changes nothing.
    */
   apply(records: readonly EventRecord[]): Promise<void>;
-  /** The same as a part of the caller's transaction: after an error that must be rolled back, and this one thrown away. */
+  /** The same as a part of the caller's transaction, which must be rolled back after an error. */
   applyWithin(records: readonly EventRecord[]): Promise<void>;
 }
 
@@ -30,29 +30,29 @@ interface CachedRow {
 /** A projector on one connection, whose search_path says which schema it fills. */
 export function createProjector(client: ClientBase, projections: readonly AnyProjection[]): Projector {
   const tables = projections.map((projection) => ({ projection, cache: createStateCache<CachedRow>(cacheBytes) }));
-  // Where the caches stand; undefined when they stand nowhere.
-  let cachedTo: bigint | undefined;
+  // Which tables the caches were made from, and up to where; undefined when they hold nothing of worth.
+  let cached: Place | undefined;
 
-  async function checkpoint(): Promise<bigint> {
+  async function lockPlace(): Promise<Place> {
     // The row lock comes first in every transaction: whoever swaps the tables waits here and nobody deadlocks.
-    const { rows } = await client.query<{ position: bigint }>({
+    const { rows } = await client.query<Place>({
       name: "checkpoint_lock",
-      text: "select position from checkpoints where name = 'projector' for update",
+      text: "select tableoid as tables, position from checkpoints where name = 'projector' for update",
     });
-    return rows[0]?.position ?? 0n;
+    return rows[0] ?? { tables: 0, position: 0n };
   }
 
   async function applyWithin(records: readonly EventRecord[]): Promise<void> {
-    const done = await checkpoint();
+    const { tables: at, position: done } = await lockPlace();
     const fresh = records.filter(({ position }) => position > done);
     const [first, last] = [fresh.at(0), fresh.at(-1)];
     if (first === undefined || last === undefined) return;
     if (first.position !== done + 1n) {
       throw new Error(`the read models are at position ${done}, but the next event to project is ${first.position}`);
     }
-    // Somebody else moved the tables on: a rebuild took their place, or another projector had the lead.
-    if (cachedTo !== done) for (const { cache } of tables) cache.clear();
-    cachedTo = undefined;
+    // The last batch was not committed, or somebody else moved the tables on: a rebuild that took their place.
+    if (cached?.tables !== at || cached.position !== done) for (const { cache } of tables) cache.clear();
+    cached = undefined;
     await insertEvents(client, fresh);
     for (const { projection, cache } of tables) await applyProjection(client, projection, fresh, cache);
     await client.query({
@@ -60,22 +60,21 @@ export function createProjector(client: ClientBase, projections: readonly AnyPro
       text: "update checkpoints set position = $1 where name = 'projector'",
       values: [last.position],
     });
-    cachedTo = last.position;
+    cached = { tables: at, position: last.position };
   }
 
   return {
-    checkpoint,
+    checkpoint: async () => (await lockPlace()).position,
     applyWithin,
-    async apply(records) {
-      try {
-        await transaction(client, () => applyWithin(records));
-      } catch (error) {
-        // What the caches hold was not committed, or nobody knows.
-        cachedTo = undefined;
-        throw error;
-      }
-    },
+    apply: (records) => transaction(client, () => applyWithin(records)),
   };
+}
+
+/** How far which tables are. */
+interface Place {
+  /** The oid of the checkpoints table: another one after the tables were swapped. */
+  readonly tables: number;
+  readonly position: bigint;
 }
 
 /** One row that one event changes. */

@@ -3,23 +3,19 @@ import { Code } from "@connectrpc/connect";
 import { afterAll, expect, test } from "vitest";
 import { EngineService } from "../../gen/signalbox/v1/engine_service_pb.ts";
 import { RunEndReason, RunStatus, StepStatus, ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
-import { jsonValue, type SignalboxClient, valueToJson } from "../../src/client/client.ts";
+import { jsonValue, valueToJson } from "../../src/client/client.ts";
 import { newWorkspaceId, openInstallation } from "../support/installation.ts";
 import { until } from "../support/until.ts";
 import { claim, createAndClaim } from "./claims.ts";
 import { refusal } from "./refusal.ts";
+import { eventTypes } from "./runs.ts";
 
-const leaseTtlMs = 1_000;
+const leaseTtlMs = 1_500;
 const installation = await openInstallation({ leaseTtlMs, servers: 2 });
 afterAll(() => installation[Symbol.asyncDispose]());
 
 const newClient = () => installation.client({ workspaceId: newWorkspaceId() });
 const retryable = { code: "FLAKY", message: "once", retryable: true };
-
-async function eventTypes(client: SignalboxClient, runId: string): Promise<string[]> {
-  const { events } = await client.events.listEvents({ filter: { runId } });
-  return events.map(({ type }) => type);
-}
 
 test("a silent worker loses its run to another one, which is told what is on record", async () => {
   const client = newClient();
@@ -104,7 +100,11 @@ test("a lease may be used at every server of the installation", async () => {
 test("heartbeats keep a run for as long as they come", async () => {
   const client = newClient();
   const { run, leaseToken, leaseExpireTime } = await createAndClaim(client);
-  const thief = client.engine.claimRun({ handlers: ["by_hand"], workerId: "thief", maxWait: durationFromMs(2_500) });
+  const thief = client.engine.claimRun({
+    handlers: ["by_hand"],
+    workerId: "thief",
+    maxWait: durationFromMs(2.5 * leaseTtlMs),
+  });
   const grantedMs = timestampMs(leaseExpireTime!);
   await until(
     async () => {

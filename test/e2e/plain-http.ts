@@ -62,15 +62,21 @@ export async function postStream(
     headers: { "content-type": `application/connect+${encoding}`, ...headers },
     body: Buffer.concat([head, message]),
   });
-  return [...envelopes(await response.bytes())];
+  return Array.fromAsync(readEnvelopes([await response.bytes()]));
 }
 
-function* envelopes(body: Uint8Array): Generator<Envelope> {
-  const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
-  for (let at = 0; at < body.length;) {
-    const length = view.getUint32(at + 1);
-    yield { flags: view.getUint8(at), message: body.subarray(at + 5, at + 5 + length) };
-    at += 5 + length;
+/** The envelopes of a Connect stream as its bytes come. */
+export async function* readEnvelopes(
+  chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+): AsyncGenerator<Envelope> {
+  let rest: Buffer = Buffer.alloc(0);
+  for await (const chunk of chunks) {
+    rest = Buffer.concat([rest, chunk]);
+    while (rest.length >= 5 && rest.length >= 5 + rest.readUInt32BE(1)) {
+      const end = 5 + rest.readUInt32BE(1);
+      yield { flags: rest.readUInt8(), message: rest.subarray(5, end) };
+      rest = rest.subarray(end);
+    }
   }
 }
 

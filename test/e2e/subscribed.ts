@@ -1,5 +1,5 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
+import { type MessageInitShape, toJsonString } from "@bufbuild/protobuf";
+import { type Event, EventSchema } from "../../gen/signalbox/v1/event_pb.ts";
 import type { SubscribeRequestSchema, SubscribeResponse } from "../../gen/signalbox/v1/event_service_pb.ts";
 import type { SignalboxClient } from "../../src/client/client.ts";
 import { until } from "../support/until.ts";
@@ -53,4 +53,21 @@ export async function headPosition(client: SignalboxClient): Promise<bigint> {
   const [first] = subscription.frames;
   if (first?.case === "ready") return first.value.headPosition;
   throw new Error("the subscription did not begin with ready", { cause: await subscription.ended });
+}
+
+/** Everything in the workspace, by polling. */
+export async function polled(client: SignalboxClient): Promise<Event[]> {
+  const minPosition = await headPosition(client);
+  const events: Event[] = [];
+  for (let afterPosition = 0n; ;) {
+    const page = await client.events.listEvents({ afterPosition, minPosition, pageSize: 200 });
+    if (page.events.length === 0) return events;
+    events.push(...page.events);
+    afterPosition = page.nextPosition;
+  }
+}
+
+/** Events as text, to compare what came one way with what came another. */
+export function texts(events: readonly Event[]): string[] {
+  return events.map((event) => toJsonString(EventSchema, event));
 }

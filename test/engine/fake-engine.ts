@@ -146,7 +146,8 @@ export function fakeEngine(leaseTtlMs = 30_000): FakeEngine {
           const { toolCalls } = held(leaseToken);
           const { key, tool, effect, idempotent, stepId } = request;
           const earlier = toolCalls.get(key);
-          if (earlier !== undefined && earlier.status !== ToolCallStatus.FAILED) return { toolCall: earlier };
+          const hadNoEffect = earlier?.status === ToolCallStatus.RECONCILED && earlier.result === undefined;
+          if (earlier && earlier.status !== ToolCallStatus.FAILED && !hadNoEffect) return { toolCall: earlier };
           const init = { toolCallId: `tc_${key}`, key, tool, effect, idempotent, stepId, arguments: request.arguments };
           toolCalls.set(key, create(ToolCallSchema, { ...init, status: ToolCallStatus.STARTED }));
           return { toolCall: toolCalls.get(key) };

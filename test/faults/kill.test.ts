@@ -5,7 +5,7 @@ import { answers200 } from "../support/processes.ts";
 import { createSeeded } from "../support/seeded.ts";
 import { until } from "../support/until.ts";
 import { type Fault, type FaultRun, openFaultRun } from "./support/fault-run.ts";
-import type { Load } from "./support/load.ts";
+import { type Load, progress } from "./support/load.ts";
 
 const clients = 6;
 const soakMs = Number(process.env["SIGNALBOX_SOAK_SECONDS"] ?? 0) * 1_000;
@@ -14,7 +14,7 @@ const seed = Number(process.env["SIGNALBOX_FAULT_SEED"] ?? randomInt(1_000_000))
 let run: FaultRun;
 
 beforeAll(async () => {
-  run = await openFaultRun({ leaseTtlMs: 2_000 });
+  run = await openFaultRun({ leaseTtlMs: 3_000 });
 }, 60_000);
 
 afterAll(() => run[Symbol.asyncDispose]());
@@ -29,12 +29,6 @@ const least = {
   "CompleteStep ok": 10,
   "FailRun ok": 5,
 };
-
-/** Waits until a few more runs have come to their end. */
-async function progress(load: Load, runs: number): Promise<void> {
-  const { ended } = load;
-  await until(() => load.ended >= ended + runs, { what: `${runs} more runs to end`, timeoutMs: 20_000 });
-}
 
 function serverDies(load: Load): Fault {
   const { unanswered } = load;
@@ -57,7 +51,7 @@ async function workerDies(): Promise<Fault> {
   const [victim, ...others] = run.workers;
   if (victim === undefined || others.length === 0) throw new Error("who would take over?");
   for (let i = 0; i < 8; i++) {
-    await run.client.runs.createRun({ handler: "sleep", input: jsonValue({ ms: 1_500 }) });
+    await run.client.runs.createRun({ handler: "sleep", input: jsonValue({ ms: 2_000 }) });
   }
   const holdsLease = async () => {
     const { runs } = await run.client.runs.listRuns({ statuses: [RunStatus.RUNNING], handler: "sleep", pageSize: 200 });
@@ -69,7 +63,7 @@ async function workerDies(): Promise<Fault> {
 }
 
 function isLong(input: JsonValue | undefined): boolean {
-  return typeof input === "object" && input !== null && "ms" in input && input.ms === 1_500;
+  return typeof input === "object" && input !== null && "ms" in input && input.ms === 2_000;
 }
 
 test.each([

@@ -71,11 +71,15 @@ describe("the checker finds out", { timeout: 60_000 }, () => {
   });
 });
 
-test("the checker has nothing to say of the same histories and crash without a mutant", { timeout: 60_000 }, async () => {
-  await using backend = await openTestBackend();
-  expect(await broken({})).toEqual(new Set());
-  expect(await projectOverCrash(backend, (client) => client)).toEqual([]);
-});
+test(
+  "the checker has nothing to say of the same histories and crash without a mutant",
+  { timeout: 60_000 },
+  async () => {
+    await using backend = await openTestBackend();
+    expect(await broken({})).toEqual(new Set());
+    expect(await projectOverCrash(backend, (client) => client)).toEqual([]);
+  },
+);
 
 /** Projects a log with a crash right before a commit; `mutate` may spoil the client that crashes. Returns what I7 says. */
 async function projectOverCrash(
@@ -104,7 +108,10 @@ async function projectOverCrash(
 type Query = string | { readonly name?: string; readonly text: string; readonly values?: unknown[] };
 
 /** A client whose queries go through `query`. */
-function intercept(client: ClientBase, query: (query: Query, pass: (query: Query) => Promise<unknown>) => Promise<unknown>) {
+function intercept(
+  client: ClientBase,
+  query: (query: Query, pass: (query: Query) => Promise<unknown>) => Promise<unknown>,
+) {
   const pass = (statement: Query) => (client.query as (statement: Query) => Promise<unknown>).call(client, statement);
   return new Proxy(client, {
     get: (target, property) =>
@@ -123,6 +130,8 @@ function beforeCommit(client: ClientBase): ClientBase {
 function outsideTransaction(client: ClientBase, other: ClientBase): ClientBase {
   return intercept(client, (statement, pass) => {
     const isCheckpoint = typeof statement === "object" && statement.name?.startsWith("checkpoint_");
-    return isCheckpoint ? (other.query as (statement: Query) => Promise<unknown>).call(other, statement) : pass(statement);
+    return isCheckpoint
+      ? (other.query as (statement: Query) => Promise<unknown>).call(other, statement)
+      : pass(statement);
   });
 }

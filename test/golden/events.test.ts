@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import { create, fromBinary, fromJson, isMessage, type JsonValue, type Message, toJson } from "@bufbuild/protobuf";
 import { reflect } from "@bufbuild/protobuf/reflect";
@@ -17,8 +18,8 @@ interface Golden {
   readonly body: string;
 }
 
-const folder = new URL("events/", import.meta.url);
-const pathOf = (type: string) => new URL(`${type}.json`, folder);
+const folder = join(import.meta.dirname, "events");
+const pathOf = (type: string) => join(folder, `${type}.json`);
 
 async function readGolden({ type }: Event): Promise<Golden> {
   return JSON.parse(await readFile(pathOf(type), "utf8")) as Golden;
@@ -105,7 +106,7 @@ const released = await git("tag", "--list", "v*", "--sort=-version:refname").the
 test.skipIf(released === "")("no file changes after its release", async () => {
   const names = (await git("ls-tree", "--name-only", released, "test/golden/events/")).split("\n").filter(Boolean);
   for (const name of names) {
-    const present = await readFile(new URL(`../../${name}`, import.meta.url), "utf8");
+    const present = await readFile(join(import.meta.dirname, "../..", name), "utf8");
     expect({ name, text: present }).toEqual({ name, text: await git("show", `${released}:${name}`) });
   }
 });

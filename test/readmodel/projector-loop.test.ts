@@ -98,6 +98,14 @@ test("when the leader's connection is killed, again and again, somebody takes ov
   expect(found).toEqual(wanted);
 });
 
+test("a leader whose connection is killed while nothing happens takes the lead anew", async () => {
+  await using server = await openServer();
+  const pid = await until(leader, { what: "a leader" });
+  await rowsOf(backend.postgres, "select pg_terminate_backend($1)", [pid]);
+  await until(() => server.leads === 2, { what: "the lead to be taken again" });
+  expect(await leader()).not.toBe(pid);
+});
+
 test("a server that stops hands the lead over", async () => {
   await using second = await openServer();
   {

@@ -17,7 +17,7 @@ import { startStep } from "../../src/runs/step-decider.ts";
 import { startToolCall } from "../../src/runs/tool-call-decider.ts";
 
 /** The one run of a scenario. */
-export const runId = "run_1";
+const runId = "run_1";
 /** When scenarios begin. */
 export const start = new Date(Date.UTC(2026, 0, 1));
 /** Some time after the beginning. */
@@ -36,7 +36,7 @@ export interface Scenario {
 export const nothing: Scenario = { state: runAggregate.initial, events: [] };
 
 /** The scenario with one more event: what the decision recorded. */
-export function record({ state, events }: Scenario, { payload, zone }: Draft, now = start): Scenario {
+function record({ state, events }: Scenario, { payload, zone }: Draft, now = start): Scenario {
   const position = BigInt(events.length + 1);
   const event = create(EventSchema, {
     eventId: `event-${position}`,

@@ -90,7 +90,9 @@ function operation(fields: Partial<Operation> & Pick<Operation, "id">): Operatio
 
 /** What is wrong, as invariant and the beginning of the problem. */
 function found(evidence: Partial<Evidence>): string[] {
-  return checkInvariants({ log: [], operations: [], ...evidence }).map(({ invariant, problem }) => `${invariant} ${problem}`);
+  return checkInvariants({ log: [], operations: [], ...evidence }).map(
+    ({ invariant, problem }) => `${invariant} ${problem}`,
+  );
 }
 
 /** What a subscriber gets of the log, changed. */
@@ -99,7 +101,9 @@ function recorded(log: readonly StoredMessage[], change: (notes: Note[]) => Note
     const hash = Buffer.from(stored.hash).toString("hex");
     return { note: "event", position: String(position), event_id: event.eventId, hash };
   });
-  return [{ subscriber: "s", wanted: { room_id: "room_1" }, notes: change([{ note: "connect", from: "0" }, ...notes]) }];
+  return [
+    { subscriber: "s", wanted: { room_id: "room_1" }, notes: change([{ note: "connect", from: "0" }, ...notes]) },
+  ];
 }
 
 const log = logOf(...whole);
@@ -120,16 +124,36 @@ test("a history in which everything is well breaks nothing", () => {
 
 describe("I1", () => {
   test.each([
-    { what: "an acknowledged event that is missing", log: [], was: operation({ id: "a" }), is: "position 1 is not that of" },
-    { what: "a refused call that was recorded", log, was: operation({ id: "a", outcome: "fail" }), is: "was refused, but" },
+    {
+      what: "an acknowledged event that is missing",
+      log: [],
+      was: operation({ id: "a" }),
+      is: "position 1 is not that of",
+    },
+    {
+      what: "a refused call that was recorded",
+      log,
+      was: operation({ id: "a", outcome: "fail" }),
+      is: "was refused, but",
+    },
     {
       what: "a call that was recorded twice",
       log: logOf(created("a"), { ...created("a"), runId: "run_2" }),
       was: operation({ id: "a", outcome: "unknown" }),
       is: "is recorded more than once",
     },
-    { what: "an answer about another run", log, was: operation({ id: "a", run_id: "run_2" }), is: "position 1 is not that of" },
-    { what: "a call that recorded something else", log, was: operation({ id: "claim-l1", outcome: "unknown" }), is: "recorded event 2" },
+    {
+      what: "an answer about another run",
+      log,
+      was: operation({ id: "a", run_id: "run_2" }),
+      is: "position 1 is not that of",
+    },
+    {
+      what: "a call that recorded something else",
+      log,
+      was: operation({ id: "claim-l1", outcome: "unknown" }),
+      is: "recorded event 2",
+    },
     {
       what: "a claim that was not told to the worker",
       log,
@@ -185,7 +209,11 @@ describe("I4", () => {
     { what: "work on a run that nobody holds", told: [first, stepStarted("l1")], is: "the run is queued, not running" },
     { what: "a step that is done twice", told: [...whole.slice(0, 4), stepStarted("l1")], is: "step_1 is completed" },
     { what: "attempts that are skipped", told: [first, claimed(2, "l1")], is: "is attempt 2 after 0" },
-    { what: "a running step that is forgotten", told: [first, claim, stepStarted("l1"), succeeded("l1")], is: "abandons steps" },
+    {
+      what: "a running step that is forgotten",
+      told: [first, claim, stepStarted("l1"), succeeded("l1")],
+      is: "abandons steps",
+    },
   ])("reports $what", ({ told, is }) => {
     expect(found({ log: logOf(...told) })).toContainEqual(expect.stringContaining(`I4 ${is}`));
   });
@@ -213,14 +241,32 @@ describe("I8", () => {
   test.each<{ what: string; change: (notes: Note[]) => Note[]; is: string }>([
     { what: "a gap", change: (notes) => notes.toSpliced(2, 1), is: "before event 2" },
     { what: "an event twice", change: (notes) => notes.toSpliced(3, 0, notes[2]!), is: "again, or out of order" },
-    { what: "wrong order", change: (notes) => [notes[0]!, notes[2]!, notes[1]!, ...notes.slice(3)], is: "again, or out of order" },
+    {
+      what: "wrong order",
+      change: (notes) => [notes[0]!, notes[2]!, notes[1]!, ...notes.slice(3)],
+      is: "again, or out of order",
+    },
     { what: "an end that is missing", change: (notes) => notes.slice(0, -1), is: "the recording ends" },
-    { what: "a gap where it was resumed", change: (notes) => [...notes.slice(0, 3), connect("2"), ...notes.slice(4)], is: "before event 3" },
-    { what: "a false heartbeat", change: (notes) => notes.toSpliced(2, 0, heartbeat), is: "was told that nothing is missing up to 3" },
-    { what: "other bytes", change: (notes) => notes.with(1, { ...notes[1]!, hash: "00" } as Note), is: "got other bytes" },
+    {
+      what: "a gap where it was resumed",
+      change: (notes) => [...notes.slice(0, 3), connect("2"), ...notes.slice(4)],
+      is: "before event 3",
+    },
+    {
+      what: "a false heartbeat",
+      change: (notes) => notes.toSpliced(2, 0, heartbeat),
+      is: "was told that nothing is missing up to 3",
+    },
+    {
+      what: "other bytes",
+      change: (notes) => notes.with(1, { ...notes[1]!, hash: "00" } as Note),
+      is: "got other bytes",
+    },
     { what: "a skip ahead", change: (notes) => [connect("3"), ...notes.slice(4)], is: "resumed from 3 without" },
   ])("reports $what", ({ change, is }) => {
-    expect(found({ log, recordings: recorded(log, change) })).toContainEqual(expect.stringMatching(new RegExp(`I8 .*${is}`)));
+    expect(found({ log, recordings: recorded(log, change) })).toContainEqual(
+      expect.stringMatching(new RegExp(`I8 .*${is}`)),
+    );
   });
 
   test("takes what comes again after resuming from further back", () => {
@@ -239,7 +285,11 @@ describe("I11", () => {
   const again = { request_id: "a", body: "b" };
   test.each([
     { what: "another run", was: operation({ id: "a2", args: again, answer: "y" }), is: "got another answer" },
-    { what: "another body that was accepted", was: operation({ id: "a2", args: { ...again, body: "c" } }), is: "has another body" },
+    {
+      what: "another body that was accepted",
+      was: operation({ id: "a2", args: { ...again, body: "c" } }),
+      is: "has another body",
+    },
     {
       what: "a refusal without reason",
       was: operation({ id: "a2", args: again, outcome: "fail", reason: "REQUEST_ID_REUSED" }),

@@ -82,5 +82,11 @@ export function decodeLog(log: readonly StoredMessage[]): LogEvent[] {
 function decode(stored: StoredMessage): LogEvent {
   const event = fromBinary(EventSchema, stored.body);
   const stream = `${event.workspaceId}/${event.stream?.type}/${event.stream?.id}`;
-  return { stored, event, position: stored.position, stream, name: `event ${stored.position} (${event.type} of ${stream})` };
+  return {
+    stored,
+    event,
+    position: stored.position,
+    stream,
+    name: `event ${stored.position} (${event.type} of ${stream})`,
+  };
 }

@@ -124,7 +124,12 @@ async function natsProgram(folder: string, { natsMonitorUrl }: Pick<Stack, "nats
 
 async function postgresProgram(folder: string, databaseUrl: string): Promise<Program> {
   const data = join(folder, "postgres", "data");
-  const settings = [`port=${new URL(databaseUrl).port}`, "listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"];
+  const settings = [
+    `port=${new URL(databaseUrl).port}`,
+    "listen_addresses=127.0.0.1",
+    "unix_socket_directories=",
+    "max_connections=200",
+  ];
   const file = (await findPostgres()).postgres;
   const plain = { file, args: ["-D", data, ...settings.flatMap((setting) => ["-c", setting])] };
   const { uid, gid } = await stat(data);

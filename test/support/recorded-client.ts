@@ -73,5 +73,16 @@ export function factsOf(message: Message): AnswerFacts {
 /** What never changes about a run. */
 function asCreated(run: Run): Run {
   const { runId, workspaceId, roomId, handler, queue, input, labels, retryPolicy, createTime, createBy } = run;
-  return create(RunSchema, { runId, workspaceId, roomId, handler, queue, input, labels, retryPolicy, createTime, createBy });
+  return create(RunSchema, {
+    runId,
+    workspaceId,
+    roomId,
+    handler,
+    queue,
+    input,
+    labels,
+    retryPolicy,
+    createTime,
+    createBy,
+  });
 }

@@ -106,7 +106,7 @@ export function followRecorded({ name, clients: [client], wanted, signal }: Subs
 export async function pollRecorded({ name, clients: [client], wanted, signal }: SubscriberOptions): Promise<Recording> {
   const notes: Note[] = [{ note: "connect", from: "0" }];
   let afterPosition = 0n;
-  for (let more = client !== undefined; more && client !== undefined; ) {
+  for (let more = client !== undefined; more && client !== undefined;) {
     const request = { filter: filterOf(wanted), afterPosition, pageSize: 200 };
     const page = await client.events.listEvents(request, { signal });
     notes.push(...page.events.map(eventNote));

@@ -48,7 +48,7 @@ Examples:
   program
     .command("worker")
     .description("work on runs with the built-in handlers: echo, sleep, flaky, steps")
-    .option("--queues <names>", "the queues to take runs from, commas between", listOption, [])
+    .option("--queues <names>", "the queues to take runs from, commas between", listOption, ["default"])
     .option("--concurrency <count>", "runs at the same time", countOption, 4)
     .addHelpText(
       "after",

@@ -1,4 +1,10 @@
-import { create, type DescMessage, type DescMethodUnary, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
+import {
+  create,
+  type DescMessage,
+  type DescMethodUnary,
+  type MessageInitShape,
+  type MessageShape,
+} from "@bufbuild/protobuf";
 import { EngineService } from "../../../gen/signalbox/v1/engine_service_pb.ts";
 import { PrincipalType, PrincipalSchema } from "../../../gen/signalbox/v1/common_pb.ts";
 import { RunService } from "../../../gen/signalbox/v1/run_service_pb.ts";

@@ -120,5 +120,11 @@ function slowStore({ store, random }: World, crashed: () => boolean): LogStore {
     // A process that is gone does not go on.
     if (crashed()) await new Promise<never>(() => {});
   }
-  return { ...store, publish: late(store.publish), last: late(store.last), next: late(store.next), batch: late(store.batch) };
+  return {
+    ...store,
+    publish: late(store.publish),
+    last: late(store.last),
+    next: late(store.next),
+    batch: late(store.batch),
+  };
 }

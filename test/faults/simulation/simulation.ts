@@ -44,11 +44,7 @@ export function simulate(seed: number, mutant: Mutant = {}): Promise<Evidence> {
 
 async function play(random: Seeded, nowMs: () => number, mutant: Mutant): Promise<Evidence> {
   const inTrouble = () => nowMs() < troubleMs;
-  const faults: PublishFault[] = ["stored_without_answer", "lost", "stored_late"];
-  const store = createMemoryStore({
-    fault: () => (inTrouble() && random.oneIn(12) ? random.pick(faults) : undefined),
-    replicaLag: () => (inTrouble() ? random.below(4) : 0),
-  });
+  const store = troubledStore(random, inTrouble);
   const readLog = (after: bigint) => store.batch(">", after, Number.MAX_SAFE_INTEGER);
   const runs = createRunTable(readLog);
   const queue = createSimulatedQueue({ random, nowMs, leaseTtlMs, misbehaves: inTrouble });
@@ -63,41 +59,33 @@ async function play(random: Seeded, nowMs: () => number, mutant: Mutant): Promis
     leaseTtlMs,
     mutant,
   };
-  const operations: Operation[] = [];
   const servers = Array.from({ length: serverCount }, () => startServer(world));
+  const operations: Operation[] = [];
+  const write = (operation: Operation) => operations.push(operation);
   let over = false;
   let ticks = 0;
   const stage: Stage = {
     random,
     server: () => random.pick(servers),
-    recorder: (caller) =>
-      createRecorder({ caller, reasonOf, now: () => ++ticks, write: (operation) => operations.push(operation) }),
+    recorder: (caller) => createRecorder({ caller, write, reasonOf, now: () => ++ticks }),
     inTrouble,
     isOver: () => over,
     leaseTtlMs,
   };
-  const supporting = [
-    ...Array.from({ length: workerCount }, (_, index) => actAsWorker(stage, `worker-${index + 1}`)),
-    sweep(stage),
-    causeTrouble(stage, () => {
-      const index = random.below(serverCount);
-      servers[index]?.crash();
-      servers[index] = startServer(world);
-    }, queue.forget),
-  ];
-  await Promise.all(Array.from({ length: clientCount }, (_, index) => actAsClient(stage, `client-${index + 1}`)));
+  const supporting = [...start(workerCount, (name) => actAsWorker(stage, `worker-${name}`)), sweep(stage)];
+  supporting.push(causeTrouble(stage, { restart: (index) => servers.splice(index, 1, startServer(world)), servers, queue }));
+  await Promise.all(start(clientCount, (name) => actAsClient(stage, `client-${name}`)));
   // Whoever dawdles when the trouble ends comes back within two lease times.
   const healedMs = Math.max(nowMs(), troubleMs + 2 * leaseTtlMs);
   const isQuiet = async () =>
     !inTrouble() && (await queue.jobs.count()) === 0 && !(await runs()).some(({ run }) => isOpen(run));
   while (nowMs() < giveUpMs && !(await isQuiet())) await sleep(25);
-  over = true;
   const tookMs = Math.max(nowMs() - healedMs, 0);
+  over = true;
   await Promise.all(supporting);
   const log = await readLog(0n);
   const pendingJobs = await queue.jobs.count();
-  const projectedPosition = BigInt(log.length);
-  return { log, operations, healed: { leaseTtlMs, tookMs, pendingJobs, projectedPosition, unwell: [] } };
+  return { log, operations, healed: { leaseTtlMs, tookMs, pendingJobs, projectedPosition: BigInt(log.length), unwell: [] } };
 }
 
 const epochMs = Date.UTC(2026, 0, 1);
@@ -115,7 +103,11 @@ async function sweep(stage: Stage): Promise<void> {
   }
 }
 
-async function causeTrouble({ random, inTrouble }: Stage, crashServer: () => void, forgetJobs: () => void): Promise<void> {
+async function causeTrouble(
+  { random, inTrouble }: Stage,
+  crashServer: () => void,
+  forgetJobs: () => void,
+): Promise<void> {
   while (inTrouble()) {
     await sleep(random.below(500));
     if (!inTrouble()) return;

@@ -1,16 +1,10 @@
 import { join } from "node:path";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { createBackoff, pause } from "../../../src/client/backoff.ts";
-import {
-  type Event,
-  isTransient,
-  jsonValue,
-  reasonOf,
-  RunStatus,
-  type SignalboxClient,
-} from "../../../src/client/client.ts";
+import { isTransient, jsonValue, reasonOf, RunStatus, type SignalboxClient } from "../../../src/client/client.ts";
 import { openRecordedClient } from "../../support/recorded-client.ts";
 import { createSeeded, type Seeded } from "../../support/seeded.ts";
+import { until } from "../../support/until.ts";
 
 /** What puts an installation to work. */
 export interface LoadOptions {
@@ -83,6 +77,12 @@ export function startLoad({ urls, folder, name, clients: count, seed }: LoadOpti
   };
 }
 
+/** Waits until a few more runs have come to their end. */
+export async function progress(load: Load, runs: number): Promise<void> {
+  const { ended } = load;
+  await until(() => load.ended >= ended + runs, { what: `${runs} more runs to end`, timeoutMs: 20_000 });
+}
+
 interface Caller {
   readonly caller: string;
   readonly clients: readonly SignalboxClient[];
@@ -143,24 +143,30 @@ async function createRun(own: Caller, request: NewRun): Promise<string> {
 async function lookAround(own: Caller, request: NewRun, runId: string): Promise<void> {
   const { random } = own;
   if (random.oneIn(5)) await createRun(own, request);
-  if (random.oneIn(10)) await insist(own, (client) => client.runs.getRun({ runId }, { timeoutMs, signal: own.closing }));
-  if (random.oneIn(10)) await attempt(own, (client) => client.runs.listRuns({ pageSize: 5 }, { timeoutMs, signal: own.closing }));
+  if (random.oneIn(10))
+    await insist(own, (client) => client.runs.getRun({ runId }, { timeoutMs, signal: own.closing }));
+  if (random.oneIn(10))
+    await attempt(own, (client) => client.runs.listRuns({ pageSize: 5 }, { timeoutMs, signal: own.closing }));
   if (random.oneIn(15)) {
     const other = { ...request, labels: { kind: "other" } };
-    await refused(own, "REQUEST_ID_REUSED", (client) => client.runs.createRun(other, { timeoutMs, signal: own.closing }));
+    await refused(own, "REQUEST_ID_REUSED", (client) =>
+      client.runs.createRun(other, { timeoutMs, signal: own.closing }),
+    );
   }
   if (random.oneIn(12)) {
-    await refused(own, "INVALID_STATE", (client) => client.runs.cancelRun({ runId, reason: "no need" }, { timeoutMs, signal: own.closing }));
+    await refused(own, "INVALID_STATE", (client) =>
+      client.runs.cancelRun({ runId, reason: "no need" }, { timeoutMs, signal: own.closing }),
+    );
   }
 }
 
-const ended: ReadonlySet<RunStatus> = new Set([RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELED]);
+const terminal: ReadonlySet<RunStatus> = new Set([RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELED]);
 
 async function hasEnded(own: Caller, runId: string): Promise<boolean> {
   const request = { runId, timeout: durationFromMs(timeoutMs / 2) };
   const answer = await attempt(own, (client) => client.runs.waitRun(request, { timeoutMs, signal: own.closing }));
   const status = answer?.run?.status ?? RunStatus.UNSPECIFIED;
-  return ended.has(status);
+  return terminal.has(status);
 }
 
 type Call<T> = (client: SignalboxClient) => Promise<T>;
@@ -199,9 +205,4 @@ async function attempt<T>(own: Caller, call: Call<T>): Promise<T | undefined> {
     own.turn++;
     return undefined;
   }
-}
-
-/** True for an event that shows that a worker was given up. */
-export function tellsOfLostLease({ payload }: Event): boolean {
-  return payload.case === "runLeaseExpired" || (payload.case === "runClaimed" && payload.value.lost !== undefined);
 }

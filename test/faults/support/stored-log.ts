@@ -8,7 +8,7 @@ const batch = 500;
 export async function readStoredLog({ jsm }: Nats, stream = "EVENTS"): Promise<StoredMessage[]> {
   const log: StoredMessage[] = [];
   const { state } = await jsm.streams.info(stream);
-  for (let next = state.first_seq; next <= state.last_seq; ) {
+  for (let next = state.first_seq; next <= state.last_seq;) {
     for await (const { seq, subject, data, header } of await jsm.direct.getBatch(stream, { seq: next, batch })) {
       log.push({
         position: BigInt(seq),

@@ -41,7 +41,8 @@ function* brokenLinks({ event, stored }: LogEvent, head: Head): Generator<string
   if (!equal(createHash("sha256").update(stored.prevHash).update(stored.body).digest(), stored.hash)) {
     yield "hash is not the SHA-256 of prev_hash and stored bytes";
   }
-  if (head !== genesis && stored.subject !== head.subject) yield `is stored under ${stored.subject}, not ${head.subject}`;
+  if (head !== genesis && stored.subject !== head.subject)
+    yield `is stored under ${stored.subject}, not ${head.subject}`;
   const named = [event.workspaceId, event.roomId || "_", event.stream?.type, event.stream?.id].join(".");
   if (!stored.subject.endsWith(`.${named}`)) yield `its subject ${stored.subject} does not end with ${named}`;
 }

@@ -22,7 +22,8 @@ export function checkHealth(log: readonly LogEvent[], healed: Healed): Violation
   const fail = (at: string, problem: string) => violations.push({ invariant: "I13", at, problem });
   const runs = new Map(log.filter(({ event }) => event.stream?.type === "run").map((entry) => [entry.stream, entry]));
   const ended = new Set(log.filter(({ event }) => terminalRunTypes.has(event.type)).map(({ stream }) => stream));
-  for (const [stream, last] of runs) if (!ended.has(stream)) fail(stream, `has not ended; its last event is ${last.name}`);
+  for (const [stream, last] of runs)
+    if (!ended.has(stream)) fail(stream, `has not ended; its last event is ${last.name}`);
   const head = log.at(-1)?.position ?? 0n;
   if (healed.projectedPosition !== head) fail("projector", `is at ${healed.projectedPosition}, the log at ${head}`);
   if (healed.pendingJobs > 0) fail("queue", `has ${healed.pendingJobs} jobs left`);

@@ -30,7 +30,10 @@ export function checkOperations(log: readonly LogEvent[], operations: readonly O
   return operations.flatMap((operation) => {
     const own = written.get(operation.id) ?? [];
     const stream = streams.get(operation.run_id ?? "") ?? [];
-    const problems = [...wrongWrites(operation, own), ...(operation.outcome === "ok" ? falseAnswers(operation, own, stream) : [])];
+    const problems = [
+      ...wrongWrites(operation, own),
+      ...(operation.outcome === "ok" ? falseAnswers(operation, own, stream) : []),
+    ];
     return problems.map((problem) => ({ invariant: "I1", at: describe(operation), problem }));
   });
 }
@@ -68,7 +71,8 @@ function* falseAnswers(operation: Operation, own: readonly LogEvent[], stream: r
   const candidates = op === "ClaimRun" ? own : stream;
   const isEffect = (entry: LogEvent) =>
     entry.position <= at && allowed.includes(entry.event.type) && concerns(entry, operation);
-  if (!candidates.some(isEffect)) yield `was acknowledged, but there is no ${allowed.join(" or ")} up to position ${at}`;
+  if (!candidates.some(isEffect))
+    yield `was acknowledged, but there is no ${allowed.join(" or ")} up to position ${at}`;
 }
 
 /** False for an event of another step or tool call than the one that the operation names. */

@@ -25,7 +25,11 @@ export function checkOrder(log: readonly LogEvent[], operations: readonly Operat
   let newest: Done | undefined;
   let next = 0;
   for (const operation of operations.toSorted((a, b) => a.t_invoke - b.t_invoke)) {
-    for (let done = acknowledged[next]; done && done.operation.t_done < operation.t_invoke; done = acknowledged[++next]) {
+    for (
+      let done = acknowledged[next];
+      done && done.operation.t_done < operation.t_invoke;
+      done = acknowledged[++next]
+    ) {
       newest = later(newest, done);
       const runId = done.operation.run_id ?? "";
       newestOfRun.set(runId, later(newestOfRun.get(runId), done));
@@ -33,12 +37,16 @@ export function checkOrder(log: readonly LogEvent[], operations: readonly Operat
     const fail = (problem: string) => violations.push({ invariant: "I2", at: describe(operation), problem });
     const entry = recorded.get(operation.id);
     if (entry !== undefined && newest !== undefined && entry.position <= newest.position) {
-      fail(`recorded ${entry.name}, but ${describe(newest.operation)} had been answered with position ${newest.position}`);
+      fail(
+        `recorded ${entry.name}, but ${describe(newest.operation)} had been answered with position ${newest.position}`,
+      );
     }
     const before = newestOfRun.get(operation.run_id ?? "");
     if (operation.outcome !== "ok" || operation.position === undefined || before === undefined) continue;
     if (BigInt(operation.position) < before.position) {
-      fail(`answered position ${operation.position}, older than the ${before.position} of ${describe(before.operation)}`);
+      fail(
+        `answered position ${operation.position}, older than the ${before.position} of ${describe(before.operation)}`,
+      );
     }
   }
   return violations;

@@ -17,8 +17,16 @@ export function checkRepeats(operations: readonly Operation[]): Violation[] {
     const at = (operation: Operation) => `${describe(operation)} with request_id ${requestId}`;
     return [
       ...different.map((it) => ({ invariant: "I11", at: at(it), problem: `got another answer than ${first?.id}` })),
-      ...foreign.map((it) => ({ invariant: "I11", at: at(it), problem: `has another body than ${first?.id}, but was accepted` })),
-      ...groundless.map((it) => ({ invariant: "I11", at: at(it), problem: "was refused as reused, but no other body was sent" })),
+      ...foreign.map((it) => ({
+        invariant: "I11",
+        at: at(it),
+        problem: `has another body than ${first?.id}, but was accepted`,
+      })),
+      ...groundless.map((it) => ({
+        invariant: "I11",
+        at: at(it),
+        problem: "was refused as reused, but no other body was sent",
+      })),
     ];
   });
 }

@@ -22,7 +22,7 @@ type Case = NonNullable<Payload["case"]>;
 type Moves<S, To = S> = Readonly<Partial<Record<Case, { readonly from: readonly S[]; readonly to: To }>>>;
 
 /** The life of a run. */
-const life: Moves<Status> = {
+const life = {
   runCreated: { from: ["absent"], to: "queued" },
   runClaimed: { from: ["queued", "running"], to: "running" },
   runReleased: { from: ["running"], to: "queued" },
@@ -31,7 +31,11 @@ const life: Moves<Status> = {
   runSucceeded: { from: ["running"], to: "ended" },
   runFailed: { from: ["queued", "running"], to: "ended" },
   runCanceled: { from: ["queued", "running"], to: "ended" },
-};
+} as const satisfies Moves<Status>;
+
+function isLife(payload: Payload): payload is Extract<Payload, { case: keyof typeof life }> {
+  return payload.case !== undefined && Object.hasOwn(life, payload.case);
+}
 
 /** The life of a step. */
 const stepLife: Moves<StepStatus | undefined, StepStatus> = {
@@ -69,28 +73,37 @@ function newRun(): Run {
 }
 
 /** Applies the event to the run and says what is wrong with it. */
-function* transition(run: Run, { event: { payload } }: LogEvent): Generator<Problem> {
-  const move = payload.case && life[payload.case];
-  if (!move) return yield* work(run, payload);
-  const onlyOverdue = payload.case === "runFailed" && payload.value.endReason !== RunEndReason.DEADLINE_EXCEEDED;
-  const allowed = onlyOverdue ? ["running"] : move.from;
+function* transition(run: Run, { event: { payload } }: LogEvent): Generator<Problem, void> {
+  if (!isLife(payload)) return yield* work(run, payload);
+  const { from, to } = life[payload.case];
+  // Nobody but a worker can fail a run, unless its time is over.
+  const needsWorker = payload.case === "runFailed" && payload.value.endReason !== RunEndReason.DEADLINE_EXCEEDED;
+  const allowed: readonly Status[] = needsWorker ? ["running"] : from;
   if (!allowed.includes(run.status)) yield ["I4", `the run is ${run.status}, not ${allowed.join(" or ")}`];
-  if (payload.case !== "runCreated") yield* endLease(run, payload.value);
-  run.status = move.to;
+  if (payload.case !== "runCreated") yield* endLease(run, endOf(payload.value));
+  run.status = to;
   if (payload.case !== "runClaimed") return;
   const { attempt, leaseId } = payload.value;
   if (attempt !== run.attempt + 1) yield ["I4", `is attempt ${attempt} after ${run.attempt}`];
-  Object.assign(run, { attempt, leaseId });
+  run.attempt = attempt;
+  run.leaseId = leaseId;
+}
+
+/** The lease that an event in the life of a run says to end. */
+function endOf(value: { readonly lost?: LeaseEnd } | { readonly lease?: LeaseEnd }): LeaseEnd | undefined {
+  if ("lost" in value) return value.lost;
+  return "lease" in value ? value.lease : undefined;
 }
 
 /** A lease ends with everything under it: what was under way is named, nothing else is. */
-function* endLease(run: Run, { lost, lease }: { lost?: LeaseEnd; lease?: LeaseEnd }): Generator<Problem> {
-  const end = lost ?? lease;
+function* endLease(run: Run, end: LeaseEnd | undefined): Generator<Problem, void> {
   if (end?.leaseId !== run.leaseId) yield ["I5", `ends lease ${end?.leaseId}, but the newest is ${run.leaseId}`];
   run.leaseId = undefined;
   const running = keysOf(run.steps, "running");
   const abandoned = end?.abandonedStepIds ?? [];
-  if (!sameItems(running, abandoned)) yield ["I4", `abandons steps ${abandoned.join()}, but ${running.join()} were running`];
+  if (!sameItems(running, abandoned)) {
+    yield ["I4", `abandons steps ${abandoned.join()}, but ${running.join()} were running`];
+  }
   for (const id of running) run.steps.set(id, "open");
   const started = keysOf(run.toolCalls, "started");
   const [failed, unknown] = [end?.failedToolCallIds ?? [], end?.unknownToolCallIds ?? []];
@@ -100,7 +113,7 @@ function* endLease(run: Run, { lost, lease }: { lost?: LeaseEnd; lease?: LeaseEn
 }
 
 /** What a worker records inside a run. */
-function* work(run: Run, payload: Payload): Generator<Problem> {
+function* work(run: Run, payload: Payload): Generator<Problem, void> {
   if (run.status !== "running") yield ["I4", `the run is ${run.status}, not running`];
   const value: object = payload.value ?? {};
   const leaseId = "leaseId" in value ? value.leaseId : undefined;
@@ -123,9 +136,12 @@ function* move<S extends string>(
   id: string,
   payload: Payload,
   moves: Moves<S | undefined, S>,
-): Generator<Problem> {
+): Generator<Problem, void> {
   const found = payload.case && moves[payload.case];
-  if (!found) return yield ["I4", "does not belong into the stream of a run"];
+  if (!found) {
+    yield ["I4", "does not belong into the stream of a run"];
+    return;
+  }
   const state = states.get(id);
   const allowed = found.from.map((from) => from ?? "absent").join(" or ");
   if (!found.from.includes(state)) yield ["I4", `${id} is ${state ?? "absent"}, not ${allowed}`];

@@ -1,0 +1,81 @@
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, describe, expect, test } from "vitest";
+import { startAndFollow } from "../../examples/browser.ts";
+import { type Bank, refund } from "../../examples/refund.ts";
+import { RunStatus, ToolEffect, valueToJson } from "../../src/client/client.ts";
+import { claim } from "../e2e/claims.ts";
+import { openInstallation } from "../support/installation.ts";
+import { root } from "./documents.ts";
+
+const installation = await openInstallation({ workers: 1 });
+afterAll(() => installation[Symbol.asyncDispose]());
+const env = { ...process.env, SIGNALBOX_URL: installation.url };
+const example = (name: string) => join(root, "examples", name);
+
+async function openExample(name: string) {
+  const child: ChildProcess = spawn(process.execPath, [example(name)], {
+    env,
+    stdio: ["ignore", "inherit", "inherit"],
+  });
+  const exited = once(child, "exit");
+  return {
+    /** The exit code after Ctrl-C. */
+    async interrupt(): Promise<number | null> {
+      child.kill("SIGINT");
+      await exited;
+      return child.exitCode;
+    },
+    async [Symbol.asyncDispose]() {
+      child.kill("SIGKILL");
+      await exited;
+    },
+  };
+}
+
+test("the worker works for the client, a repeated request answers the same run, and Ctrl-C ends the worker", async () => {
+  await using worker = await openExample("worker.ts");
+  const run = () => promisify(execFile)(process.execPath, [example("client.ts")], { env });
+  const { stdout } = await run();
+  expect(stdout).toMatch(/run\.created\n.*run\.claimed\n.*step\.started\n.*step\.completed\n.*run\.succeeded\n/);
+  expect(stdout).toContain("greeting: 'Hello, Ada!'");
+  expect((await run()).stdout).toBe(stdout);
+  expect(await worker.interrupt()).toBe(0);
+});
+
+test("what the page does works wherever there is fetch", async () => {
+  const lines: string[] = [];
+  await startAndFollow(installation.url, (line) => lines.push(line));
+  expect(lines).toEqual(["run.created", "run.claimed", "run.succeeded"]);
+});
+
+describe("a refund whose worker died", () => {
+  async function refunded(handler: string, bank: Bank) {
+    const client = installation.client();
+    await client.runs.createRun({ handler });
+    const { run, leaseToken } = await claim(client, handler);
+    await client.engine.startToolCall({
+      leaseToken,
+      key: "refund",
+      tool: "bank.transfer",
+      effect: ToolEffect.EXTERNAL_WRITE,
+    });
+    await client.engine.releaseRun({ leaseToken });
+    installation.worker({ handlers: { [handler]: refund(bank) } });
+    const { run: ended } = await client.runs.waitRun({ runId: run.runId });
+    expect(ended).toMatchObject({ status: RunStatus.SUCCEEDED });
+    return valueToJson(ended?.output);
+  }
+
+  test("is not made again when the bank knows it", async () => {
+    const bank: Bank = { find: async () => "transfer 7", transfer: () => Promise.reject(new Error("made twice")) };
+    expect(await refunded("refund_known", bank)).toBe("transfer 7");
+  });
+
+  test("is made when the bank does not know it", async () => {
+    const bank: Bank = { find: async () => undefined, transfer: async () => "transfer 8" };
+    expect(await refunded("refund_unknown", bank)).toBe("transfer 8");
+  });
+});

@@ -1,0 +1,57 @@
+import { Code } from "@connectrpc/connect";
+import { afterAll, describe, expect, test } from "vitest";
+import { RunStatus } from "../../gen/signalbox/v1/run_pb.ts";
+import { jsonValue } from "../../src/client/client.ts";
+import { builtInHandlers, createWorker } from "../../src/engine/worker.ts";
+import { openInstallation } from "../support/installation.ts";
+import { methods, pathOf } from "./contract.ts";
+import { postJson, postStream } from "./plain-http.ts";
+import { refusal } from "./refusal.ts";
+
+const token = "correct-horse-battery-staple";
+const installation = await openInstallation({ auth: { mode: "static_token", token } });
+afterAll(() => installation[Symbol.asyncDispose]());
+const { url } = installation;
+
+describe.each([
+  ["without a token", {}],
+  ["with a wrong token", { authorization: "Bearer wrong" }],
+  ["with the token in another scheme", { authorization: `Basic ${token}` }],
+])("%s", (_name, headers: Record<string, string>) => {
+  test.each(methods.map((method) => [pathOf(method), method.methodKind] as const))(
+    "%s is refused before its body is looked at",
+    async (path, kind) => {
+      const error =
+        kind === "unary"
+          ? (await postJson<{ code: string }>(url, path, { nonsense: 1 }, headers)).body
+          : endOf(await postStream(url, path, "json", Buffer.from('{"nonsense":1}'), headers));
+      expect(error).toMatchObject({ code: "unauthenticated" });
+      expect(JSON.stringify(error)).not.toContain(token);
+    },
+  );
+});
+
+function endOf(envelopes: { readonly message: Uint8Array }[]): unknown {
+  const end = JSON.parse(Buffer.from(envelopes.at(-1)?.message ?? []).toString()) as { error?: unknown };
+  return end.error;
+}
+
+test("with the token a client and a worker do all that they do without authentication", async () => {
+  await using _worker = installation.worker({ token });
+  const client = installation.client({ token });
+  const { run } = await client.runs.createRun({ handler: "echo", input: jsonValue("hello") });
+  const ended = await client.runs.waitRun({ runId: run?.runId ?? "" });
+  expect(ended.run).toMatchObject({ status: RunStatus.SUCCEEDED, createBy: { id: "static_token" } });
+});
+
+test("a worker without the token ends with the reason", async () => {
+  await using worker = createWorker({ baseUrl: url, handlers: builtInHandlers });
+  expect(await refusal(worker.run())).toMatchObject({ code: Code.Unauthenticated, reason: "UNAUTHENTICATED" });
+});
+
+test("health answers everyone, figures only who has the token", async () => {
+  expect((await fetch(`${url}/healthz`)).status).toBe(200);
+  expect((await fetch(`${url}/metrics`)).status).toBe(401);
+  const figures = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${token}` } });
+  expect(await figures.text()).toContain("signalbox_log_head_position");
+});
