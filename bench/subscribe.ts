@@ -10,6 +10,7 @@ import { ensureBareStreams } from "./support/bare-log.ts";
 import type { Bench, Benchmark } from "./support/bench.ts";
 import { processModule, type RunningServer, startBareServer, startServer } from "./support/installation.ts";
 import { createLogger } from "./support/logger.ts";
+import type { Memory } from "./support/memory.ts";
 import { type Remote, startProcess } from "./support/remote.ts";
 import { inTurns, values } from "./support/rounds.ts";
 
@@ -35,7 +36,7 @@ export const subscribe: Benchmark = {
     const scene = await setUp(bench, backend, stack);
     const figures: Figure[] = [];
     for (const size of audienceSizes) figures.push(await fanOut(bench, scene, size));
-    figures.push(await catchUp(bench, scene), await idleMemory(bench, backend));
+    figures.push(await catchUp(bench, scene), ...(await idleMemory(bench, backend)));
     return figures;
   },
 };
@@ -143,41 +144,48 @@ async function delivery({ subscribers }: Scene, name: string, count: number, sen
 /** A server that was just started, and the way to ask for its memory. */
 interface Fresh {
   readonly url: string;
-  residentBytes(): Promise<number>;
+  measureMemory(): Promise<Memory>;
 }
 type Start = (stack: AsyncDisposableStack) => Promise<Fresh>;
 
 /** What a subscriber who only waits adds to the memory of the server, in servers that were started for this. */
-async function idleMemory(bench: Bench, backend: Backend): Promise<Figure> {
+async function idleMemory(bench: Bench, backend: Backend): Promise<Figure[]> {
   const startProduct: Start = async (stack) => {
     const { url, process } = await startServer(backend, ["server"], stack);
-    return { url, residentBytes: () => process.call("residentBytes") };
+    return { url, measureMemory: () => process.call("measureMemory") };
   };
   const startBare: Start = async (stack) => {
     const { url: sampleUrl } = await startServer(backend, ["server"], stack);
     const { url, process } = await startBareServer(sampleUrl, stack);
-    return { url, residentBytes: () => process.call("residentBytes") };
+    return { url, measureMemory: () => process.call("measureMemory") };
   };
   const sides = { product: () => kibEachIdle(startProduct), bare: () => kibEachIdle(startBare) };
   const samples = await inTurns(bench, `subscribe, ${idleAudience} idle`, sides, memoryRounds);
-  return figureOf({
-    name: "server memory for each idle subscriber",
-    unit: "KiB",
-    better: "less",
-    product: values(samples.product, "kib"),
-    limit: { name: limitName, rounds: [values(samples.bare, "kib")] },
-    target: { maxValue: 50 },
-  });
+  const figure = (name: string, key: string, target: { target?: { maxValue: number } } = {}) =>
+    figureOf({
+      name,
+      unit: "KiB",
+      better: "less",
+      product: values(samples.product, key),
+      limit: { name: limitName, rounds: [values(samples.bare, key)] },
+      ...target,
+    });
+  return [
+    figure("server memory for each idle subscriber, resident", "resident", { target: { maxValue: 50 } }),
+    figure("server memory for each idle subscriber, in use", "used"),
+  ];
 }
 
 async function kibEachIdle(start: Start) {
   await using stack = new AsyncDisposableStack();
-  const { url, residentBytes } = await start(stack);
+  const { url, measureMemory } = await start(stack);
   const subscribers = stack.use(await startProcess<SubscribersProcess>(processModule("subscribers")));
   const audience = { url, roomId: "room_idle", fromPosition: 0n };
   // The first ones pay for code that is loaded once.
   await subscribers.call("open", { ...audience, name: "first", count: idleAudience / 20 });
-  const before = await residentBytes();
+  const before = await measureMemory();
   await subscribers.call("open", { ...audience, name: "idle", count: idleAudience });
-  return { kib: ((await residentBytes()) - before) / idleAudience / 1024 };
+  const after = await measureMemory();
+  const each = (key: keyof Memory) => (after[key] - before[key]) / idleAudience / 1024;
+  return { resident: each("residentBytes"), used: each("usedBytes") };
 }

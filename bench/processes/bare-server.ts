@@ -12,7 +12,7 @@ import {
 } from "../../gen/signalbox/v1/event_service_pb.ts";
 import { CreateRunResponseSchema, RunService } from "../../gen/signalbox/v1/run_service_pb.ts";
 import { answerQuestions } from "../support/answer.ts";
-import { residentBytes } from "../support/memory.ts";
+import { measureMemory } from "../support/memory.ts";
 
 const resources = new AsyncDisposableStack();
 
@@ -67,7 +67,7 @@ const functions = {
     nextBurst = Promise.withResolvers();
     now.resolve({ message: eventFrame(event), count });
   },
-  residentBytes,
+  measureMemory,
 };
 
 /** Connect alone, without interceptors, in a process of its own. */

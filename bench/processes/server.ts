@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { type Role, serve } from "../../src/cli/serve.ts";
 import { answerQuestions } from "../support/answer.ts";
 import { createLogger } from "../support/logger.ts";
-import { residentBytes } from "../support/memory.ts";
+import { measureMemory } from "../support/memory.ts";
 
 const resources = new AsyncDisposableStack();
 
@@ -36,7 +36,7 @@ const functions = {
     );
     return serving.url ?? "";
   },
-  residentBytes,
+  measureMemory,
 };
 
 /** Signalbox in a process of its own. */

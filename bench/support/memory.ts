@@ -1,7 +1,16 @@
-/** The resident memory of this process in bytes, after a collection. Needs `--expose-gc`. */
-export async function residentBytes(): Promise<number> {
+/** What a process holds in memory, in bytes. */
+export interface Memory {
+  /** What the machine gives it: the heap, buffers, code, and what V8 keeps in reserve. */
+  readonly residentBytes: number;
+  /** What is in use on the JavaScript heap and in the buffers that belong to it. */
+  readonly usedBytes: number;
+}
+
+/** The memory of this process after a collection. Needs `--expose-gc`. */
+export async function measureMemory(): Promise<Memory> {
   if (globalThis.gc === undefined) throw new Error("start this process with --expose-gc");
   // The second one takes what finalizers of the first let go.
   for (let i = 0; i < 2; i++) await globalThis.gc({ execution: "async", type: "major" });
-  return process.memoryUsage.rss();
+  const { rss, heapUsed, external } = process.memoryUsage();
+  return { residentBytes: rss, usedBytes: heapUsed + external };
 }

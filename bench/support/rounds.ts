@@ -12,7 +12,7 @@ export function values(samples: readonly Sample[], key: string): number[] {
 }
 
 /** How often each side is measured. */
-export const rounds = 5;
+const rounds = 5;
 
 /**
  * Measures the sides in turns, A B A B …, so that whatever else the machine does hits all of them alike. The first turn

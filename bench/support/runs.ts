@@ -16,7 +16,7 @@ export const newRun = {
 };
 
 /** The workspace that clients are in unless they say otherwise. */
-export const workspaceId = "ws_dev";
+const workspaceId = "ws_dev";
 
 const principal: Principal = create(PrincipalSchema, { type: PrincipalType.USER, id: "local" });
 

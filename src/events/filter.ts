@@ -6,7 +6,10 @@ import { SignalboxError } from "../kernel/errors.ts";
 
 /** What a filter keeps, ready for the feed and for SQL. */
 export interface Selection {
+  /** Where to look. A run is followed whatever room it is in, so that its end is seen; `roomId` then drops its events. */
   readonly view: View;
+  /** The room that events must be of; empty for any. */
+  readonly roomId: string;
   /** The run that the filter names; undefined when it names none. */
   readonly runId: string | undefined;
   /** Exact event types; empty together with `nouns` for all. */
@@ -24,7 +27,8 @@ export function readFilter(workspaceId: string, filter: EventFilter | undefined)
   const types = filter?.types ?? [];
   const stream = readStream(filter);
   return {
-    view: { workspaceId, ...(filter?.roomId ? { roomId: filter.roomId } : {}), ...(stream ? { stream } : {}) },
+    view: stream ? { workspaceId, stream } : { workspaceId, ...(filter?.roomId ? { roomId: filter.roomId } : {}) },
+    roomId: filter?.roomId ?? "",
     runId: stream?.type === "run" ? stream.id : undefined,
     types: types.filter((type) => !type.endsWith(".*")),
     nouns: types.filter((type) => type.endsWith(".*")).map((type) => type.slice(0, -2)),
@@ -54,9 +58,10 @@ function readStream(filter: EventFilter | undefined): View["stream"] {
   return { type, id };
 }
 
-/** True when the selection keeps the event. The view is not looked at: the feed has applied it. Pure. */
+/** True when the selection keeps the event. The rest of the view is not looked at: the feed has applied it. Pure. */
 export function keeps(selection: Selection, event: Event): boolean {
-  const { types, nouns, correlationId, actorId, startMs, endMs } = selection;
+  const { roomId, types, nouns, correlationId, actorId, startMs, endMs } = selection;
+  if (roomId !== "" && event.roomId !== roomId) return false;
   const wantsAllTypes = types.length === 0 && nouns.length === 0;
   if (!wantsAllTypes && !types.includes(event.type) && !nouns.includes(event.type.split(".")[0] ?? "")) return false;
   if (correlationId !== "" && event.correlationId !== correlationId) return false;

@@ -31,14 +31,14 @@ limit $12`;
 
 /** Up to `limit` events of a selection behind a position, in log order. */
 export async function listEvents(db: Db, selection: Selection, after: bigint, limit: number): Promise<EventRow[]> {
-  const { view, types, nouns, correlationId, actorId, startMs, endMs } = selection;
+  const { view, roomId, types, nouns, correlationId, actorId, startMs, endMs } = selection;
   const { rows } = await db.query<RawRow>({
     name: "events_list",
     text: listText,
     values: [
       view.workspaceId,
       after,
-      view.roomId ?? "",
+      roomId,
       view.stream?.type ?? "",
       view.stream?.id ?? "",
       types,

@@ -8,11 +8,12 @@ import {
   RunReleasedSchema,
   RunSucceededSchema,
 } from "../../gen/signalbox/v1/run_event_pb.ts";
-import { type RetryPolicy, RunEndReason, type RunError, RunErrorSchema } from "../../gen/signalbox/v1/run_pb.ts";
+import { type RetryPolicy, RunEndReason, type RunError } from "../../gen/signalbox/v1/run_pb.ts";
 import type { Draft } from "../eventlog/aggregates.ts";
 import { equalBytes } from "../kernel/digest.ts";
 import { SignalboxError } from "../kernel/errors.ts";
 import { deadlineExceeded, isPastDeadline, leaseEnd, runNotFound } from "./decider.ts";
+import { leaseLost } from "./resource.ts";
 import { type Lease, type LiveRun, type RunState, valueDigest } from "./state.ts";
 
 /** A delivered job that a worker wants to turn into a lease. */
@@ -42,15 +43,9 @@ export function claimRun(state: RunState, claim: Claim, now: Date): Draft | unde
     case "running":
       if (!state.lease || !hasLapsed(state.lease, claim, now)) return undefined;
       if (isPastDeadline(state, now)) return deadlineExceeded(state);
-      return isLastAttempt(state) ? attemptsExhausted(state, leaseLostError) : claimed(state, claim);
+      return isLastAttempt(state) ? attemptsExhausted(state, leaseLost) : claimed(state, claim);
   }
 }
-
-const leaseLostError = create(RunErrorSchema, {
-  code: "LEASE_LOST",
-  message: "the worker stopped sending heartbeats",
-  retryable: true,
-});
 
 function isDue({ run }: LiveRun, now: Date): boolean {
   return run.availableTime === undefined || timestampMs(run.availableTime) <= now.getTime();
@@ -76,7 +71,7 @@ function claimed(state: LiveRun, claim: Claim): Draft {
 /** run.lease_expired, or run.failed when that was the last attempt; nothing when the run has moved on from the lease. */
 export function expireLease(state: RunState, leaseId: string): Draft | undefined {
   if (state.status !== "running" || state.lease?.leaseId !== leaseId) return undefined;
-  if (isLastAttempt(state)) return attemptsExhausted(state, leaseLostError);
+  if (isLastAttempt(state)) return attemptsExhausted(state, leaseLost);
   const value = create(RunLeaseExpiredSchema, { lease: leaseEnd(state) });
   return { payload: { case: "runLeaseExpired", value }, zone: state.run.zone };
 }

@@ -2,7 +2,21 @@ import { create } from "@bufbuild/protobuf";
 import { durationMs, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { type Usage, UsageSchema } from "../../gen/signalbox/v1/common_pb.ts";
 import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
-import { type Run, RunEndReason, RunSchema, RunStatus } from "../../gen/signalbox/v1/run_pb.ts";
+import {
+  type Run,
+  RunEndReason,
+  type RunError,
+  RunErrorSchema,
+  RunSchema,
+  RunStatus,
+} from "../../gen/signalbox/v1/run_pb.ts";
+
+/** The failure of an attempt whose worker fell silent. */
+export const leaseLost: RunError = create(RunErrorSchema, {
+  code: "LEASE_LOST",
+  message: "the worker stopped sending heartbeats",
+  retryable: true,
+});
 
 /** The run after an event of its stream; undefined until it is created. Pure. */
 export function evolveRun(run: Run | undefined, event: Event): Run | undefined {
@@ -54,6 +68,7 @@ function applyPayload(run: Run, event: Event): Run {
         status: RunStatus.RUNNING,
         attempt: payload.value.attempt,
         failedAttempts: run.failedAttempts + (payload.value.lost ? 1 : 0),
+        error: payload.value.lost ? leaseLost : run.error,
         startTime: run.startTime ?? event.createTime,
         availableTime: undefined,
         workerId: payload.value.workerId,
@@ -65,7 +80,7 @@ function applyPayload(run: Run, event: Event): Run {
     case "runAttemptFailed":
       return { ...requeued(run, 1, payload.value.availableTime), error: payload.value.error };
     case "runLeaseExpired":
-      return requeued(run, 1, event.createTime);
+      return { ...requeued(run, 1, event.createTime), error: leaseLost };
     case "runSucceeded":
       return {
         ...ended(run, event, RunStatus.SUCCEEDED, RunEndReason.COMPLETED),

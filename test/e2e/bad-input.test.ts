@@ -1,14 +1,10 @@
-import { create, toBinary } from "@bufbuild/protobuf";
-import { durationFromMs, ValueSchema } from "@bufbuild/protobuf/wkt";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { afterAll, describe, expect, test } from "vitest";
-import { ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
-import { CreateRunRequestSchema } from "../../gen/signalbox/v1/run_service_pb.ts";
-import { jsonValue } from "../../src/client/client.ts";
 import { newWorkspaceId, openInstallation } from "../support/installation.ts";
-import { claim, createAndClaim } from "./claims.ts";
+import { createAndClaim } from "./claims.ts";
 import { methods, nameOf, pathOf, textFields } from "./contract.ts";
-import { postJson } from "./plain-http.ts";
+import { type ErrorBody, infoOf, postJson } from "./plain-http.ts";
 import { refusal } from "./refusal.ts";
 import { headPosition, subscribed } from "./subscribed.ts";
 
@@ -18,13 +14,6 @@ const { url } = installation;
 const client = installation.client();
 
 const runId = "run_01ARZ3NDEKTSV4RRFFQ69G5FAV";
-const mebibyte = 1024 * 1024;
-
-interface ErrorBody {
-  readonly code: string;
-  readonly message: string;
-  readonly details?: { readonly type: string; readonly debug?: Record<string, unknown> }[];
-}
 
 /** Posts a body as it is. */
 async function post(method: string, body: string | Uint8Array<ArrayBuffer>, contentType = "application/json") {
@@ -36,10 +25,6 @@ async function post(method: string, body: string | Uint8Array<ArrayBuffer>, cont
   const text = await response.text();
   expect(text).not.toMatch(/\bat .*\.[tj]s:\d+|node_modules/);
   return { status: response.status, error: JSON.parse(text) as ErrorBody };
-}
-
-function infoOf({ details }: ErrorBody) {
-  return details?.find(({ type }) => type === "google.rpc.ErrorInfo")?.debug;
 }
 
 describe("JSON", () => {

@@ -1,9 +1,6 @@
 import { readdir } from "node:fs/promises";
 import type { DescField, DescMessage, DescMethod, DescService } from "@bufbuild/protobuf";
 
-/** Every service of the contract, found in what is generated from it: a new one is in here without being named. */
-export const services: readonly DescService[] = await readServices();
-
 async function readServices(): Promise<DescService[]> {
   const folder = new URL("../../gen/signalbox/v1/", import.meta.url);
   const names = (await readdir(folder)).filter((name) => name.endsWith("_service_pb.ts"));
@@ -15,8 +12,8 @@ function isService(value: unknown): value is DescService {
   return typeof value === "object" && value !== null && "kind" in value && value.kind === "service";
 }
 
-/** Every method of the contract. */
-export const methods: readonly DescMethod[] = services.flatMap((service) => service.methods);
+/** Every method of every service of the contract, found in what is generated from it: a new one needs no entry here. */
+export const methods: readonly DescMethod[] = (await readServices()).flatMap((service) => service.methods);
 
 /** `RunService/GetRun`. */
 export function pathOf({ parent, name }: DescMethod): string {

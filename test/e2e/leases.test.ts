@@ -31,6 +31,7 @@ test("a silent worker loses its run to another one, which is told what is on rec
     attempt: 2,
     failedAttempts: 1,
     workerId: "second",
+    error: { code: "LEASE_LOST", retryable: true },
   });
   expect(timestampMs(next.leaseExpireTime!)).toBeGreaterThanOrEqual(timestampMs(silent.leaseExpireTime!) + leaseTtlMs);
   expect(next.recordedStepsComplete).toBe(true);

@@ -7,6 +7,18 @@ export interface Answer<T> {
   readonly body: T;
 }
 
+/** An error as Connect writes it in JSON. */
+export interface ErrorBody {
+  readonly code: string;
+  readonly message: string;
+  readonly details?: { readonly type: string; readonly debug?: Record<string, unknown> }[];
+}
+
+/** The google.rpc.ErrorInfo of an error. */
+export function infoOf({ details }: ErrorBody): Record<string, unknown> | undefined {
+  return details?.find(({ type }) => type === "google.rpc.ErrorInfo")?.debug;
+}
+
 /** One message of a stream as Connect frames it: a byte of flags, four of length, and the message. */
 export interface Envelope {
   readonly flags: number;

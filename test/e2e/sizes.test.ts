@@ -7,12 +7,11 @@ import { CreateRunRequestSchema } from "../../gen/signalbox/v1/run_service_pb.ts
 import { jsonValue } from "../../src/client/client.ts";
 import { openInstallation } from "../support/installation.ts";
 import { claim, createAndClaim } from "./claims.ts";
-import { postJson } from "./plain-http.ts";
+import { type ErrorBody, infoOf, postJson } from "./plain-http.ts";
 import { refusal } from "./refusal.ts";
 
 const installation = await openInstallation();
 afterAll(() => installation[Symbol.asyncDispose]());
-const { url } = installation;
 const client = installation.client();
 
 const mebibyte = 1024 * 1024;
@@ -53,10 +52,10 @@ describe("what is too large is refused with its limit, and nothing is cut:", () 
   });
 
   test("a request", async () => {
-    const { status, error } = await post("RunService/CreateRun", JSON.stringify({ input: "x".repeat(4 * mebibyte) }));
-    expect(status).toBe(429);
-    expect(error.code).toBe("resource_exhausted");
-    expect(infoOf(error)).toMatchObject({
+    const input = "x".repeat(4 * mebibyte);
+    const answer = await postJson<ErrorBody>(installation.url, "RunService/CreateRun", { handler: "echo", input });
+    expect(answer).toMatchObject({ status: 429, body: { code: "resource_exhausted" } });
+    expect(infoOf(answer.body)).toMatchObject({
       reason: "PAYLOAD_TOO_LARGE",
       metadata: { limit: String(4 * mebibyte) },
     });
@@ -84,7 +83,7 @@ test("the largest legal request of every other field goes through", async () => 
     threadId: `th_${"t".repeat(40)}`,
     sessionId: `sess_${"s".repeat(40)}`,
     labels: Object.fromEntries(Array.from({ length: 32 }, (_, n) => [`${"k".repeat(60)}${n}`, "ä".repeat(256)])),
-    parentRunId: runId,
+    parentRunId: "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
   });
   const { run } = await client.runs.createRun(request);
   expect(run).toMatchObject({ handler: request.handler, roomId: request.roomId, labels: request.labels });

@@ -53,9 +53,9 @@ test(
     const { promise: allowed, resolve: allow } = Promise.withResolvers<void>();
     const holder = async () => (await client.runs.getRun({ runId })).run?.workerId;
     await using _successor = startWorker("successor", async (ctx) => {
-    await ctx.step("last", () => allowed);
-    return "done by the successor";
-  });
+      await ctx.step("last", () => allowed);
+      return "done by the successor";
+    });
     const felt = async () => (await holder()) === "successor";
     await run.strike({ name: "worker beyond its lease", how: "suspend", victims: [stubborn], felt });
 

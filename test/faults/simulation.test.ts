@@ -46,7 +46,9 @@ const least = {
 test(`${count} histories from seed ${first} on break no invariant`, { timeout: 30_000 + count * 200 }, async () => {
   const happened = new Map<string, number>();
   for (let seed = first; seed < first + count; seed++) {
-    const evidence = await simulate(seed);
+    const evidence = await simulate(seed).catch((error: unknown) => {
+      throw new Error(`SIGNALBOX_SIM_SEED=${seed} broke down`, { cause: error });
+    });
     for (const [what, times] of countWhatHappened(decodeLog(evidence.log), evidence.operations)) {
       happened.set(what, (happened.get(what) ?? 0) + times);
     }

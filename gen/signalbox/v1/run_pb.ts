@@ -108,7 +108,7 @@ export type Run = Message<"signalbox.v1.Run"> & {
   output?: Value | undefined;
 
   /**
-   * error is the last failure; kept while a retry waits, so that people see why.
+   * error is the last failure, a lost lease included; kept while another attempt waits or runs, so that people see why.
    *
    * @generated from field: signalbox.v1.RunError error = 13;
    */

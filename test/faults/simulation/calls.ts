@@ -14,7 +14,7 @@ import { sleep } from "../../../src/kernel/wait.ts";
 import { argsOf, factsOf } from "../../support/recorded-client.ts";
 import type { Recorder } from "../../support/history.ts";
 import type { SimulatedServer } from "./server.ts";
-import type { Stage } from "./simulation.ts";
+import type { Stage } from "./stage.ts";
 
 const { createRun, cancelRun, getRun } = RunService.method;
 const engine = EngineService.method;

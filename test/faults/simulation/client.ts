@@ -5,7 +5,7 @@ import { hasReason } from "../../../src/kernel/errors.ts";
 import { sleep } from "../../../src/kernel/wait.ts";
 import type { Seeded } from "../../support/seeded.ts";
 import { insist, methodsFor } from "./calls.ts";
-import type { Stage } from "./simulation.ts";
+import type { Stage } from "./stage.ts";
 
 const runsPerClient = 2;
 

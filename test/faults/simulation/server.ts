@@ -3,20 +3,16 @@ import { createEventLog } from "../../../src/eventlog/event-log.ts";
 import type { LogStore } from "../../../src/eventlog/log-store.ts";
 import { createSubjects } from "../../../src/eventlog/subjects.ts";
 import type { LeaseTokens } from "../../../src/jobs/lease-token.ts";
-import type { Clock } from "../../../src/kernel/clock.ts";
-import type { IdSource } from "../../../src/kernel/ids.ts";
 import { sleep } from "../../../src/kernel/wait.ts";
-import type { Postgres } from "../../../src/readmodel/postgres.ts";
 import { createEngine, type Engine } from "../../../src/runs/engine.ts";
 import { createReconciler, type Reconciler } from "../../../src/runs/reconciler.ts";
 import { createRunRecord } from "../../../src/runs/run-record.ts";
 import { createRuns, type Runs } from "../../../src/runs/runs.ts";
 import { runAggregate, type RunState } from "../../../src/runs/state.ts";
 import { createWork, type Work } from "../../../src/runs/work.ts";
-import type { Seeded } from "../../support/seeded.ts";
-import type { SimulatedQueue } from "./queue.ts";
+import type { World } from "./world.ts";
 
-/** The part of a server that the simulation can do without, done wrong on purpose. */
+/** A part of the product, done wrong on purpose. */
 export interface Mutant {
   /** The log that all servers write to. */
   readonly store?: (store: LogStore) => LogStore;
@@ -40,19 +36,6 @@ export interface SimulatedServer {
   crash(): void;
   /** The answer to a call, unless the server crashes first. */
   answer<T>(call: Promise<T>): Promise<T>;
-}
-
-/** What servers share. */
-export interface World {
-  readonly store: LogStore;
-  readonly queue: SimulatedQueue;
-  readonly postgres: Postgres;
-  readonly tokens: LeaseTokens;
-  readonly clock: Clock;
-  readonly ids: IdSource;
-  readonly random: Seeded;
-  readonly leaseTtlMs: number;
-  readonly mutant: Mutant;
 }
 
 const limits = { maxInputBytes: 1024 * 1024, maxOutputBytes: 1024 * 1024 };
@@ -80,20 +63,12 @@ export function startServer(world: World): SimulatedServer {
   );
   // A cache that holds a run or two: cold loads are part of the matter.
   const own = createAggregates(runAggregate, { log: eventLog, clock, ids, cacheBytes: 4_000 });
-  const { tokens, aggregates } = mutant.fencing?.({ tokens: world.tokens, aggregates: own }) ?? {
-    tokens: world.tokens,
-    aggregates: own,
-  };
+  const parts = { tokens: world.tokens, aggregates: own };
+  const { tokens, aggregates } = mutant.fencing?.(parts) ?? parts;
   const record = createRunRecord(eventLog);
   const { jobs, heartbeats } = queue;
   return {
-    runs: createRuns({
-      aggregates,
-      ids,
-      limits,
-      db: postgres.db,
-      ...unused,
-    }),
+    runs: createRuns({ aggregates, ids, limits, db: postgres.db, ...unused }),
     engine: createEngine({ aggregates, record, jobs, tokens, clock, ids, limits, leaseTtlMs, heartbeats }),
     work: createWork({ aggregates, record, tokens, limits }),
     reconciler: createReconciler({ postgres, aggregates, jobs, heartbeats, clock, ids, leaseTtlMs }),

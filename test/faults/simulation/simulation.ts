@@ -1,38 +1,24 @@
-import { createMemoryStore, type PublishFault } from "../../../src/eventlog/memory-store.ts";
-import { createLeaseTokens } from "../../../src/jobs/lease-token.ts";
-import type { IdSource } from "../../../src/kernel/ids.ts";
 import { sleep } from "../../../src/kernel/wait.ts";
 import { createRecorder, type Operation } from "../../support/history.ts";
 import type { Evidence } from "../../support/invariants.ts";
-import { reasonOf } from "./calls.ts";
 import { createSeeded, type Seeded } from "../../support/seeded.ts";
 import { inVirtualTime } from "../../support/virtual-time.ts";
+import { reasonOf } from "./calls.ts";
 import { actAsClient } from "./client.ts";
-import { createSimulatedQueue } from "./queue.ts";
-import { createRunTable, createSimulatedPostgres, isOpen } from "./read-model.ts";
-import { type Mutant, type SimulatedServer, startServer, type World } from "./server.ts";
+import { isOpen } from "./read-model.ts";
+import { type Mutant, type SimulatedServer, startServer } from "./server.ts";
+import type { Stage } from "./stage.ts";
 import { actAsWorker } from "./worker.ts";
+import { createWorld } from "./world.ts";
 
 /** Virtual milliseconds that a lease holds, that things go wrong, and after which nobody waits any longer. */
 const leaseTtlMs = 500;
 const troubleMs = 2_000;
 const giveUpMs = 20_000;
-const serverCount = 2;
-const clientCount = 3;
-const workerCount = 3;
 
-/** What the actors of a simulation work with. */
-export interface Stage {
-  readonly random: Seeded;
-  /** One of the servers, as it is now. */
-  server(): SimulatedServer;
-  recorder(caller: string): ReturnType<typeof createRecorder>;
-  /** True while workers dawdle and vanish, servers crash, and the broker misbehaves. */
-  inTrouble(): boolean;
-  /** True when everything is done, or nobody waits any longer. */
-  isOver(): boolean;
-  readonly leaseTtlMs: number;
-}
+const servers = 2;
+const clients = ["client-1", "client-2", "client-3"];
+const workers = ["worker-1", "worker-2", "worker-3"];
 
 /**
  * A short history of a small installation with everything that can go wrong: servers that share a log and a queue, clients
@@ -44,37 +30,31 @@ export function simulate(seed: number, mutant: Mutant = {}): Promise<Evidence> {
 
 async function play(random: Seeded, nowMs: () => number, mutant: Mutant): Promise<Evidence> {
   const inTrouble = () => nowMs() < troubleMs;
-  const store = troubledStore(random, inTrouble);
-  const readLog = (after: bigint) => store.batch(">", after, Number.MAX_SAFE_INTEGER);
-  const runs = createRunTable(readLog);
-  const queue = createSimulatedQueue({ random, nowMs, leaseTtlMs, misbehaves: inTrouble });
-  const world: World = {
-    store: mutant.store?.(store) ?? store,
-    queue,
-    postgres: createSimulatedPostgres(runs, () => epochMs + nowMs()),
-    tokens: createLeaseTokens(new Uint8Array(32)),
-    clock: { now: () => new Date(epochMs + nowMs()) },
-    ids: countedIds(),
-    random,
-    leaseTtlMs,
-    mutant,
-  };
-  const servers = Array.from({ length: serverCount }, () => startServer(world));
+  const world = createWorld({ random, nowMs, inTrouble, leaseTtlMs, mutant });
+  const { queue, runs, readLog } = world;
+  const running = Array.from({ length: servers }, () => startServer(world));
   const operations: Operation[] = [];
-  const write = (operation: Operation) => operations.push(operation);
   let over = false;
-  let ticks = 0;
   const stage: Stage = {
     random,
-    server: () => random.pick(servers),
-    recorder: (caller) => createRecorder({ caller, write, reasonOf, now: () => ++ticks }),
+    leaseTtlMs,
+    server: () => random.pick(running),
+    recorder: createRecorders(operations),
     inTrouble,
     isOver: () => over,
-    leaseTtlMs,
   };
-  const supporting = [...start(workerCount, (name) => actAsWorker(stage, `worker-${name}`)), sweep(stage)];
-  supporting.push(causeTrouble(stage, { restart: (index) => servers.splice(index, 1, startServer(world)), servers, queue }));
-  await Promise.all(start(clientCount, (name) => actAsClient(stage, `client-${name}`)));
+  const crashServer = () => {
+    const index = random.below(servers);
+    running[index]?.crash();
+    running[index] = startServer(world);
+  };
+  const others = Promise.all([
+    ...workers.map((name) => actAsWorker(stage, name)),
+    sweep(stage),
+    causeTrouble(stage, crashServer, queue.forget),
+  ]);
+  // The others end later, unless something went wrong with them.
+  await Promise.race([Promise.all(clients.map((name) => actAsClient(stage, name))), others]);
   // Whoever dawdles when the trouble ends comes back within two lease times.
   const healedMs = Math.max(nowMs(), troubleMs + 2 * leaseTtlMs);
   const isQuiet = async () =>
@@ -82,23 +62,29 @@ async function play(random: Seeded, nowMs: () => number, mutant: Mutant): Promis
   while (nowMs() < giveUpMs && !(await isQuiet())) await sleep(25);
   const tookMs = Math.max(nowMs() - healedMs, 0);
   over = true;
-  await Promise.all(supporting);
+  await others;
   const log = await readLog(0n);
-  const pendingJobs = await queue.jobs.count();
-  return { log, operations, healed: { leaseTtlMs, tookMs, pendingJobs, projectedPosition: BigInt(log.length), unwell: [] } };
+  const healed = { leaseTtlMs, tookMs, pendingJobs: await queue.jobs.count(), unwell: [] };
+  return { log, operations, healed: { ...healed, projectedPosition: BigInt(log.length) } };
 }
 
-const epochMs = Date.UTC(2026, 0, 1);
+/** Recorders of any number of callers, with a clock that counts: what is called later has a higher time. */
+function createRecorders(operations: Operation[]): Stage["recorder"] {
+  let ticks = 0;
+  const write = (operation: Operation) => void operations.push(operation);
+  return (caller) => createRecorder({ caller, write, reasonOf, now: () => ++ticks });
+}
 
 /** The reactors of some server: they make the jobs and end what is overdue or silent. */
 async function sweep(stage: Stage): Promise<void> {
-  let listening: SimulatedServer | undefined;
+  const { signal } = new AbortController();
+  const listening = new WeakSet<SimulatedServer>();
   while (!stage.isOver()) {
     const server = stage.server();
-    if (server !== listening) server.reconciler.listen();
-    listening = server;
-    // What fails is done in the next sweep; a violation would show in the log.
-    await server.answer(server.reconciler.sweep(new AbortController().signal)).catch(() => undefined);
+    if (!listening.has(server)) server.reconciler.listen();
+    listening.add(server);
+    // What fails is done in the next sweep; what was done wrong shows in the log.
+    await server.answer(server.reconciler.sweep(signal)).catch(() => undefined);
     await sleep(40);
   }
 }
@@ -108,19 +94,10 @@ async function causeTrouble(
   crashServer: () => void,
   forgetJobs: () => void,
 ): Promise<void> {
-  while (inTrouble()) {
+  for (;;) {
     await sleep(random.below(500));
     if (!inTrouble()) return;
     if (random.oneIn(2)) crashServer();
     if (random.oneIn(4)) forgetJobs();
   }
-}
-
-/** Ids that are the same in each repetition. */
-function countedIds(): IdSource {
-  let count = 0;
-  return {
-    next: (prefix) => `${prefix}_${String(++count).padStart(26, "0")}`,
-    uuid: () => `00000000-0000-4000-8000-${String(++count).padStart(12, "0")}`,
-  };
 }

@@ -5,7 +5,7 @@ import { jsonValue } from "../../../src/client/json.ts";
 import { SignalboxError } from "../../../src/kernel/errors.ts";
 import { sleep } from "../../../src/kernel/wait.ts";
 import { insist, type Methods, methodsFor } from "./calls.ts";
-import type { Stage } from "./simulation.ts";
+import type { Stage } from "./stage.ts";
 
 /** A call that does not come through is repeated this often by a worker. */
 const tries = 4;
