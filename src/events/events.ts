@@ -44,7 +44,7 @@ export interface EventsDeps {
   readonly log: EventLog;
   readonly feed: Feed;
   readonly db: Db;
-  readonly positions: Positions;
+  readonly positions: Pick<Positions, "reach">;
   /** How often an idle subscription sends a heartbeat, default 15 s. */
   readonly heartbeatMs?: number;
   /** Where a run stands now. RUN_NOT_FOUND when it is not there. */
@@ -55,8 +55,14 @@ const pageBytes = 2 * 1024 * 1024;
 
 /** The log as clients see it. */
 export function createEvents({ log, feed, db, positions, runEnd, heartbeatMs = 15_000 }: EventsDeps): Events {
+  let earliest: bigint | undefined;
+
+  /** The log as this process knows it, when that says enough: thousands who resume at once must not all ask the broker. */
   async function boundsFor(position: bigint): Promise<LogBounds> {
-    const bounds = await log.bounds();
+    const bounds =
+      earliest !== undefined && position <= feed.position ? { earliest, head: feed.position } : await log.bounds();
+    // Nothing is ever deleted from the log, so its beginning stays where it is.
+    earliest = bounds.earliest;
     if (position > bounds.head) {
       throw new SignalboxError(
         "POSITION_IN_FUTURE",
@@ -94,10 +100,10 @@ export function createEvents({ log, feed, db, positions, runEnd, heartbeatMs = 1
 
   async function* subscribe(call: Call, request: SubscribeRequest, draining: AbortSignal): AsyncGenerator<Frame> {
     const selection = readFilter(call.workspaceId, request.filter);
-    const { head, earliest } = await boundsFor(request.fromPosition);
+    const bounds = await boundsFor(request.fromPosition);
     const run = selection.runId === undefined ? undefined : await runEnd(call, selection.runId);
     using subscription = feed.subscribe(selection.view, request.fromPosition);
-    yield { case: "ready", headPosition: head, earliestPosition: earliest };
+    yield { case: "ready", headPosition: bounds.head, earliestPosition: bounds.earliest };
     if (run?.terminal && request.fromPosition >= run.position) return;
     yield* follow(subscription, selection, AbortSignal.any([call.signal, draining]));
     if (draining.aborted) {

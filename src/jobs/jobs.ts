@@ -51,7 +51,11 @@ export async function openJobs(options: JobsOptions): Promise<Jobs> {
   const ensureQueue = () => ensureStream(nats.jsm, jobsStream(stream, `${prefix}.job.>`, replicas));
   await ensureQueue();
   const watching = onReconnect(nats, () => {
-    for (const open of dispatchers.values()) open.then((dispatcher) => dispatcher.reset(), () => undefined);
+    for (const open of dispatchers.values())
+      open.then(
+        (dispatcher) => dispatcher.reset(),
+        () => undefined,
+      );
   });
 
   /** The queue is in the broker's memory: whoever finds it gone makes it anew, and the reconciler fills it. */

@@ -14,6 +14,8 @@ export interface Positions extends AsyncDisposable {
   reach(position: bigint, signal: AbortSignal): Promise<void>;
   /** The projector says how far it has come: every process of the installation hears it. */
   announce(position: bigint): void;
+  /** Resolves when somebody in this process waits to reach a position, after `ms`, or when the signal aborts. */
+  wanted(ms: number, signal: AbortSignal): Promise<void>;
   /** The newest position that this process has heard of. */
   readonly known: bigint;
 }
@@ -30,6 +32,7 @@ export interface PositionsOptions {
 export function createPositions({ nats, postgres, subject }: PositionsOptions): Positions {
   let known = 0n;
   const bells = new Set<() => void>();
+  const sought = createBell();
   const learn = (position: bigint) => {
     if (position <= known) return;
     known = position;
@@ -55,10 +58,14 @@ export function createPositions({ nats, postgres, subject }: PositionsOptions): 
       learn(position);
       if (!nats.connection.isClosed()) nats.connection.publish(subject, String(position));
     },
+    async wanted(ms, signal) {
+      if (bells.size === 0) await sought.wait(signal, ms);
+    },
     async reach(position, signal) {
       if (position <= known) return;
       const bell = createBell();
       bells.add(bell.ring);
+      sought.ring();
       const deadline = AbortSignal.any([signal, AbortSignal.timeout(defaultWaitMs)]);
       const over = aborted(deadline);
       try {

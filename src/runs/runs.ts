@@ -50,7 +50,7 @@ export interface RunsDeps {
   readonly aggregates: Aggregates<RunState>;
   readonly feed: Feed;
   readonly db: Db;
-  readonly positions: Positions;
+  readonly positions: Pick<Positions, "reach">;
   readonly ids: IdSource;
   readonly limits: Limits;
   /** The agent as it is now; undefined when there is none in the workspace. */
