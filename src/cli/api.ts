@@ -99,7 +99,8 @@ async function readiness({ log, postgres }: Stores): Promise<Record<string, stri
     }
   };
   const [eventLog, readModel] = await Promise.all([
-    ask(() => log.bounds()),
+    // A full disk still answers reads: what the last write met counts too.
+    log.trouble() ?? ask(() => log.bounds()),
     ask(() => postgres.db.query({ name: "ready", text: "select position from checkpoints where name = 'projector'" })),
   ]);
   return { event_log: eventLog, read_model: readModel };

@@ -7,6 +7,8 @@ import type { Subjects } from "./subjects.ts";
 
 /** How often a publication is tried before the caller is told that the store is not available. */
 const publishAttempts = 3;
+/** How long a failed append counts as trouble: a server without traffic must not stay out of it for ever. */
+const troubleMs = 15_000;
 /** How many messages one read asks for. */
 const batchSize = 500;
 
@@ -25,6 +27,8 @@ export interface EventLog {
   next(filter: string, after: bigint): Promise<EventRecord | undefined>;
   /** Every record of a filter with `after < position <= upTo`, in order, none missing. */
   read(filter: string, after: bigint, upTo: bigint, signal?: AbortSignal): AsyncGenerator<EventRecord, void, void>;
+  /** Why the last append failed; undefined when one has succeeded since, or when that is a while ago: then it is worth a try. */
+  trouble(): string | undefined;
   /** Where the log begins and ends. */
   bounds(): Promise<LogBounds>;
   /** Every record after a position, in order, without gap, for ever; ends when the signal aborts. */
@@ -33,13 +37,24 @@ export interface EventLog {
 
 /** The event log on a store. */
 export function createEventLog(store: LogStore, subjects: Subjects): EventLog {
+  let trouble: { readonly atMs: number; readonly message: string } | undefined;
   return {
     subjects,
     bounds: () => store.bounds(),
     last: async (filter) => toRecord(await store.last(filter)),
     next: async (filter, after) => toRecord(await store.next(filter, after)),
     read: (filter, after, upTo, signal) => read(store, filter, after, upTo, signal),
-    append: (publication) => append(store, publication),
+    trouble: () => (trouble && performance.now() - trouble.atMs < troubleMs ? trouble.message : undefined),
+    async append(publication) {
+      try {
+        const record = await append(store, publication);
+        trouble = undefined;
+        return record;
+      } catch (error) {
+        trouble = { atMs: performance.now(), message: error instanceof Error ? error.message : String(error) };
+        throw error;
+      }
+    },
     async *tail(after, signal) {
       for await (const stored of store.tail(after, signal)) yield new EventRecord(stored);
     },

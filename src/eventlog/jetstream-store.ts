@@ -221,7 +221,9 @@ async function guarded<T>(read: () => Promise<T>): Promise<T> {
 
 function unavailable(cause: unknown): SignalboxError {
   if (cause instanceof JetStreamApiError) {
-    return new SignalboxError("STORE_UNAVAILABLE", `the event log refused: ${cause.message}`, {}, cause);
+    // The broker's own words can name its files: they are for the log, where the cause goes.
+    const message = `the event log refused it (JetStream error ${cause.code}), repeat with backoff; the server's log says why`;
+    return new SignalboxError("STORE_UNAVAILABLE", message, {}, cause);
   }
   return new SignalboxError(
     "STORE_UNAVAILABLE",

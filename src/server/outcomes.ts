@@ -1,7 +1,7 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Logger } from "pino";
-import { toConnectError } from "../kernel/errors.ts";
+import { hasReason, toConnectError } from "../kernel/errors.ts";
 import type { CallMetrics } from "./metrics.ts";
 import { explainProtocolError } from "./protocol-errors.ts";
 
@@ -45,9 +45,12 @@ export interface Outcomes {
 export function createOutcomes(metrics: CallMetrics, log: Logger): Outcomes {
   function logUnexpected(progress: Progress, error: unknown): void {
     const code = codeOf(error);
-    if (code !== Code.Internal && code !== Code.Unknown && code !== Code.DataLoss) return;
     const err: unknown = error instanceof ConnectError ? (error.cause ?? error) : error;
-    log.error({ err, method: progress.method, correlation_id: progress.correlationId }, "call failed unexpectedly");
+    const fields = { err, method: progress.method, correlation_id: progress.correlationId };
+    // What the store said is not for the client, so it has to be somewhere else.
+    if (hasReason(err, "STORE_UNAVAILABLE")) log.warn(fields, "store not available");
+    if (code !== Code.Internal && code !== Code.Unknown && code !== Code.DataLoss) return;
+    log.error(fields, "call failed unexpectedly");
   }
 
   function logEnded(progress: Progress, code: Code | undefined): void {

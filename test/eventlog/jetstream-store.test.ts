@@ -140,9 +140,13 @@ test("an event that the broker refuses for good is STORE_UNAVAILABLE and not sto
   const publication = createAppender(log).publication({ id: runId() });
   await expect(log.append(publication)).rejects.toMatchObject({
     reason: "STORE_UNAVAILABLE",
-    message: "the event log refused: message size exceeds maximum allowed",
+    message: "the event log refused it (JetStream error 10054), repeat with backoff; the server's log says why",
   });
   expect(await log.last(publication.subject)).toBeUndefined();
+  expect(log.trouble()).toContain("JetStream error 10054");
+  await nats.jsm.streams.update(stream, { max_msg_size: -1 });
+  await log.append(publication);
+  expect(log.trouble()).toBeUndefined();
 });
 
 test("a stream with other settings is an error that names them, and stays as it is", async () => {

@@ -92,14 +92,7 @@ async function end({ stage, methods, leaseToken }: Task): Promise<void> {
   const fail = (retryable: boolean) => () => methods.failRun({ leaseToken, error: { code: "FAILED", retryable } });
   const complete = () => methods.completeRun({ leaseToken, output: jsonValue("done") });
   const release = () => methods.releaseRun({ leaseToken, reason: "not now" });
-  const ending = stage.random.pick<() => Promise<unknown>>([
-    complete,
-    complete,
-    complete,
-    complete,
-    fail(true),
-    fail(false),
-    release,
-  ]);
+  const bad = stage.inTrouble() ? [fail(true), fail(false), release] : [];
+  const ending = stage.random.pick<() => Promise<unknown>>([complete, complete, complete, complete, ...bad]);
   await insist(stage, ending, tries);
 }
