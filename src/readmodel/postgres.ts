@@ -13,6 +13,9 @@ import { SignalboxError } from "../kernel/errors.ts";
 /** The schema that holds everything of ours; rebuilds make another beside it and swap. */
 export const liveSchema = "signalbox";
 
+/** How long a caller's query may take, in milliseconds; upkeep on a connection of its own may take longer. */
+const readTimeoutMs = 10_000;
+
 /** A named statement, prepared once per connection. */
 export interface Statement {
   readonly name: string;
@@ -60,7 +63,12 @@ export function openPostgres({ url, log, schema = liveSchema, maxConnections = 1
   });
   let closing: Promise<void> | undefined;
   return {
-    db: { query: (query) => guarded(() => pool.query(query)) },
+    db: {
+      query: (statement) => {
+        const timed: Statement & { query_timeout: number } = { ...statement, query_timeout: readTimeoutMs };
+        return guarded(() => pool.query(timed));
+      },
+    },
     withClient: (fn) => guarded(() => withClient(pool, fn)),
     [Symbol.asyncDispose]: () => (closing ??= pool.end()),
   };
