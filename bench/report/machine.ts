@@ -32,7 +32,7 @@ export async function describeMachine(): Promise<Machine> {
     processor: cpus()[0]?.model.trim() ?? "unknown",
     cores: availableParallelism(),
     memoryGib: Math.round(totalmem() / 1024 ** 3),
-    system: `${type()} ${release()}`,
+    system: `${type()} ${release().split("-")[0]}`,
     signalbox: packageJson.version,
     commit: await commit(),
     node: process.versions.node,

@@ -273,12 +273,12 @@ test("no more runs are at work at once than the concurrency", async () => {
   expect(most).toBe(3);
 });
 
-test("an idle worker has four claims open and no more, whatever its concurrency", async () => {
+test("an idle worker has sixteen claims open and no more, whatever its concurrency", async () => {
   const engine = fakeEngine();
   startWorker(engine, { handlers: { a: () => 1 }, concurrency: 100 });
-  await until(() => engine.callsOf("claimRun").length === 4, { what: "four claims" });
+  await until(() => engine.callsOf("claimRun").length === 16, { what: "sixteen claims" });
   await engine.ended(engine.submit({ handler: "a" }));
-  expect(engine.callsOf("claimRun")).toHaveLength(5);
+  expect(engine.callsOf("claimRun")).toHaveLength(17);
 });
 
 test("a server that is away is asked again, and said to be away once", async () => {
