@@ -6,7 +6,10 @@ import { openTestBackend, type TestBackend } from "./backend.ts";
 
 /** What a test wants of an installation. */
 export interface InstallationOptions extends Partial<
-  Pick<ServeOptions, "auth" | "allowedOrigins" | "limits" | "leaseTtlMs" | "heartbeatMs" | "drainTimeoutMs">
+  Pick<
+    ServeOptions,
+    "auth" | "allowedOrigins" | "limits" | "leaseTtlMs" | "heartbeatMs" | "drainTimeoutMs" | "natsUrl" | "replicas"
+  >
 > {
   /** Processes that serve, each on a port of its own; default 1. All play every role. */
   readonly servers?: number;

@@ -146,7 +146,8 @@ async function node(args: readonly string[], env: Readonly<Record<string, string
   return dyingWithUs({ file: "/usr/bin/env", args: [...settings, process.execPath, ...args] }, "SIGKILL");
 }
 
-function program(folder: string, name: string, command: Command): Program {
+/** A program with its log and pid file in the folder. */
+export function program(folder: string, name: string, command: Command): Program {
   return {
     name,
     command,
@@ -160,7 +161,8 @@ function program(folder: string, name: string, command: Command): Program {
   };
 }
 
-function createProcess(own: Program): Process {
+/** A process that is not started yet. */
+export function createProcess(own: Program): Process {
   let child: Child | undefined;
 
   function signal(name: NodeJS.Signals): Child {
