@@ -35,8 +35,8 @@ export function createReconciler({
   ids,
   leaseTtlMs,
 }: Omit<ReactorsOptions, "signal" | "log" | "feed" | "positions" | "schema">): Reconciler {
-  // Nobody who just began to listen knows who was silent before.
-  const listeningSinceMs = clock.now().getTime();
+  // Nobody who just began to listen, or was cut off from the broker, knows who was silent before.
+  let listeningSinceMs = clock.now().getTime();
   const heardMs = new Map<string, number>();
   let sweeps = 0;
 
@@ -91,7 +91,13 @@ export function createReconciler({
   }
 
   return {
-    listen: () => heartbeats.listen((runId) => heardMs.set(runId, clock.now().getTime())),
+    listen: () =>
+      heartbeats.listen(
+        (runId) => heardMs.set(runId, clock.now().getTime()),
+        () => {
+          listeningSinceMs = clock.now().getTime();
+        },
+      ),
     async sweep(signal) {
       await endOverdue();
       const { open, beyondLease, nextTime } = await openSummary(db);
