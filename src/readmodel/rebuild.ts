@@ -1,26 +1,13 @@
 import type { PoolClient } from "pg";
-import type { EventLog } from "../eventlog/event-log.ts";
 import { fold } from "./fold.ts";
 import { migrate, pgIdentifier } from "./migrate.ts";
-import { liveSchema, type Postgres, transaction } from "./postgres.ts";
-import type { AnyProjection } from "./projection.ts";
+import { liveSchema, transaction } from "./postgres.ts";
 import { createProjector, type Projector } from "./projector.ts";
-import { besideSchema, type Progress, unhurried, withUpkeepLock } from "./upkeep.ts";
+import { besideSchema, type UpkeepOptions, unhurried, withUpkeepLock } from "./upkeep.ts";
 
 /** Events that may be left for the moment in which the live projector waits, and how often we try to get there. */
 const swapWithin = 500n;
 const maxPasses = 10;
-
-/** What to rebuild. */
-export interface RebuildOptions {
-  readonly postgres: Postgres;
-  readonly log: EventLog;
-  readonly projections: readonly AnyProjection[];
-  /** The live schema, default `signalbox`. */
-  readonly schema?: string;
-  /** Called after each batch. */
-  readonly onProgress?: (progress: Progress) => void;
-}
 
 /** What was rebuilt. */
 export interface Rebuilt {
@@ -33,7 +20,7 @@ export interface Rebuilt {
  * the projector waits for the last events before the swap. A rebuild that was interrupted has changed nothing, and the
  * next one removes what it left. CONTENTION when another rebuild or verification is under way.
  */
-export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
+export async function rebuild(options: UpkeepOptions): Promise<Rebuilt> {
   const { postgres, projections, schema = liveSchema } = options;
   const live = pgIdentifier(schema);
   const nextSchema = besideSchema(schema, "next");
@@ -63,7 +50,7 @@ export async function rebuild(options: RebuildOptions): Promise<Rebuilt> {
 }
 
 /** Brings the new tables up to the present end of the log. Returns how many events that were. */
-async function catchUp(projector: Projector, { log, onProgress }: RebuildOptions): Promise<bigint> {
+async function catchUp(projector: Projector, { log, onProgress }: UpkeepOptions): Promise<bigint> {
   const done = await projector.checkpoint();
   const { head } = await log.bounds();
   const records = log.read(log.subjects.all, done, head);

@@ -1,6 +1,8 @@
 import type { PoolClient } from "pg";
 import { SignalboxError } from "../kernel/errors.ts";
+import type { EventLog } from "../eventlog/event-log.ts";
 import type { Postgres } from "./postgres.ts";
+import type { AnyProjection } from "./projection.ts";
 
 /** The advisory lock of whoever works on the read models as a whole. */
 const upkeepLock = 0x5b_03;
@@ -11,6 +13,17 @@ export interface Progress {
   readonly position: bigint;
   /** The position to reach. */
   readonly head: bigint;
+}
+
+/** What to rebuild or verify. */
+export interface UpkeepOptions {
+  readonly postgres: Postgres;
+  readonly log: EventLog;
+  readonly projections: readonly AnyProjection[];
+  /** The live schema, default `signalbox`. */
+  readonly schema?: string;
+  /** Called after each batch. */
+  readonly onProgress?: (progress: Progress) => void;
 }
 
 /** Runs `fn` on a connection that keeps every other rebuild and verification of the schema away. CONTENTION when one is under way. */

@@ -1,5 +1,4 @@
 import type { PoolClient } from "pg";
-import type { EventLog } from "../eventlog/event-log.ts";
 import { chainHash, type EventRecord } from "../eventlog/record.ts";
 import { equalBytes } from "../kernel/digest.ts";
 import { SignalboxError } from "../kernel/errors.ts";
@@ -7,24 +6,12 @@ import { compareSchemas, type Difference, type Schemas } from "./compare.ts";
 import { fold } from "./fold.ts";
 import { pendingMigrations, pgIdentifier } from "./migrate.ts";
 import { liveSchema, type Postgres } from "./postgres.ts";
-import type { AnyProjection } from "./projection.ts";
 import { createProjector } from "./projector.ts";
 import { analyze, countEvents, createScratch, findBrokenLinks } from "./scratch.ts";
-import { besideSchema, type Progress, withUpkeepLock } from "./upkeep.ts";
+import { besideSchema, type UpkeepOptions, withUpkeepLock } from "./upkeep.ts";
 
 /** Differences that are listed at most. */
 const maxDifferences = 1_000;
-
-/** What to verify. */
-export interface VerifyOptions {
-  readonly postgres: Postgres;
-  readonly log: EventLog;
-  readonly projections: readonly AnyProjection[];
-  /** The live schema, default `signalbox`. */
-  readonly schema?: string;
-  /** Called after each batch. */
-  readonly onProgress?: (progress: Progress) => void;
-}
 
 /** What a verification found. */
 export interface Verification {
@@ -45,7 +32,7 @@ export interface Verification {
  * chain, and compares each row of each table, all against one snapshot of the live tables, while everything goes on. When
  * the log itself is damaged, the tables are not compared. CONTENTION when a rebuild or another verification is under way.
  */
-export async function verify(options: VerifyOptions): Promise<Verification> {
+export async function verify(options: UpkeepOptions): Promise<Verification> {
   const { postgres, schema = liveSchema } = options;
   const live = pgIdentifier(schema);
   const scratch = pgIdentifier(besideSchema(schema, "verify"));
@@ -71,7 +58,7 @@ async function requireMigrated(postgres: Postgres, schema: string): Promise<void
 async function verifyIn(
   client: PoolClient,
   schemas: Schemas,
-  { log, projections, onProgress }: VerifyOptions,
+  { log, projections, onProgress }: UpkeepOptions,
 ): Promise<Verification> {
   // The first query of the transaction takes the snapshot that all comparing rests on.
   const head = await readCheckpoint(client, schemas.live);

@@ -23,7 +23,7 @@ export async function work({ env, output, signal }: Cli, { queues, concurrency }
 export function builtInWorker(
   { url, token, workspaceId, drainTimeoutMs }: Pick<Settings, "url" | "token" | "workspaceId" | "drainTimeoutMs">,
   log: Logger,
-  { queues = [], concurrency }: Partial<WorkerOptions> = {},
+  { queues, concurrency }: Partial<WorkerOptions> = {},
 ): Worker {
   return createWorker({
     baseUrl: url,
@@ -33,6 +33,6 @@ export function builtInWorker(
     drainTimeoutMs,
     concurrency,
     log,
-    ...(queues.length === 0 ? {} : { queues }),
+    queues,
   });
 }
