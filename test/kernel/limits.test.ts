@@ -9,15 +9,14 @@ function nested(levels: number): JsonValue {
   return value;
 }
 
-test.each([
-  [0, true],
-  [32, true],
-  [33, false],
-])("a value of %i levels is storable: %s", (levels, storable) => {
-  const check = () => requireStorable("input", fromJson(ValueSchema, nested(levels)), 10_000);
-  if (storable) check();
-  else expect(check).toThrow("input is nested deeper than 32 levels");
-  expect.assertions(storable ? 0 : 1);
+const check = (levels: number) => requireStorable("input", fromJson(ValueSchema, nested(levels)), 10_000);
+
+test.each([0, 1, 32])("a value of %i levels is storable", (levels) => {
+  expect(() => check(levels)).not.toThrow();
+});
+
+test("a value of 33 levels is refused by name", () => {
+  expect(() => check(33)).toThrow("input is nested deeper than 32 levels");
 });
 
 test("limits are lowered to three quarters of what the broker takes, and never raised", () => {
