@@ -9,6 +9,7 @@ import { connect } from "@nats-io/transport-node";
 import { Client } from "pg";
 import { pino } from "pino";
 import { expect, onTestFinished, test } from "vitest";
+import { freePort } from "../../src/stack/ports.ts";
 import { findPostgres } from "../../src/stack/postgres-binary.ts";
 import { asUser } from "../../src/stack/setpriv.ts";
 import { type Stack, type StackOptions, openStack } from "../../src/stack/stack.ts";
@@ -150,7 +151,17 @@ test("servers left behind on the data folder are stopped before new ones start",
   const data = join(folder.path, "postgres", "data");
   const postgres = {
     file: (await findPostgres()).postgres,
-    args: ["-D", data, "-c", "listen_addresses=", "-c", "unix_socket_directories="],
+    // Without anything to listen on it would end by itself, and leave its pid file for a moment only.
+    args: [
+      "-D",
+      data,
+      "-c",
+      "listen_addresses=127.0.0.1",
+      "-c",
+      `port=${await freePort()}`,
+      "-c",
+      "unix_socket_directories=",
+    ],
   };
   const nobody = { uid: 65_534, gid: 65_534 };
   const orphans = [
