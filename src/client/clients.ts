@@ -2,7 +2,11 @@ import { type Client, createClient, type Transport } from "@connectrpc/connect";
 import { AgentService } from "../../gen/signalbox/v1/agent_service_pb.ts";
 import { EngineService } from "../../gen/signalbox/v1/engine_service_pb.ts";
 import { EventService } from "../../gen/signalbox/v1/event_service_pb.ts";
+import { DocumentService } from "../../gen/signalbox/v1/document_service_pb.ts";
+import { QueueService } from "../../gen/signalbox/v1/queue_service_pb.ts";
 import { RunService } from "../../gen/signalbox/v1/run_service_pb.ts";
+import { ScheduleService } from "../../gen/signalbox/v1/schedule_service_pb.ts";
+import { SessionService } from "../../gen/signalbox/v1/session_service_pb.ts";
 import { type Identity, identified } from "./identity.ts";
 
 /** A client of each service of Signalbox, all over one transport. */
@@ -15,6 +19,14 @@ export interface SignalboxClient {
   readonly engine: Client<typeof EngineService>;
   /** Keeps agents. */
   readonly agents: Client<typeof AgentService>;
+  /** Keeps the settings of queues. */
+  readonly queues: Client<typeof QueueService>;
+  /** Keeps schedules, which create runs by the clock. */
+  readonly schedules: Client<typeof ScheduleService>;
+  /** Shows conversations: runs that name the same session. */
+  readonly sessions: Client<typeof SessionService>;
+  /** Keeps texts that agents look things up in. */
+  readonly documents: Client<typeof DocumentService>;
   /** Closes the connections that the client opened; calls under way and later ones fail. Doing it twice is fine. */
   close(): void;
   /** The same as `close`. */
@@ -35,6 +47,10 @@ export function clientOver(transport: Transport, identity: Identity, onClose?: (
     events: createClient(EventService, own),
     engine: createClient(EngineService, own),
     agents: createClient(AgentService, own),
+    queues: createClient(QueueService, own),
+    schedules: createClient(ScheduleService, own),
+    sessions: createClient(SessionService, own),
+    documents: createClient(DocumentService, own),
     close,
     [Symbol.dispose]: close,
   };

@@ -29,6 +29,12 @@ const codeOf = {
   DRAINING: Code.Unavailable,
   READ_MODEL_BEHIND: Code.DeadlineExceeded,
   NOT_IMPLEMENTED: Code.Unimplemented,
+  BUDGET_EXCEEDED: Code.FailedPrecondition,
+  PAUSE_REQUESTED: Code.FailedPrecondition,
+  QUEUE_NOT_FOUND: Code.NotFound,
+  SCHEDULE_NOT_FOUND: Code.NotFound,
+  SESSION_NOT_FOUND: Code.NotFound,
+  DOCUMENT_NOT_FOUND: Code.NotFound,
 } as const satisfies Record<Reason, Code>;
 
 /** The domain of every ErrorInfo that Signalbox sends. */

@@ -12,6 +12,8 @@ export function leaseEndOf({ payload }: Event): LeaseEnd | undefined {
     case "runSucceeded":
     case "runFailed":
     case "runCanceled":
+    case "runSuspended":
+    case "runPaused":
       return payload.value.lease;
     case "runCreated":
     case "stepStarted":
@@ -24,6 +26,21 @@ export function leaseEndOf({ payload }: Event): LeaseEnd | undefined {
     case "agentCreated":
     case "agentUpdated":
     case "agentArchived":
+    case "runWoken":
+    case "runChildEnded":
+    case "runMessageReceived":
+    case "runPauseRequested":
+    case "runResumed":
+    case "stepReused":
+    case "toolCallReused":
+    case "queueUpdated":
+    case "scheduleCreated":
+    case "scheduleUpdated":
+    case "scheduleFired":
+    case "scheduleArchived":
+    case "sessionCompacted":
+    case "documentAdded":
+    case "documentDeleted":
     case undefined:
       return undefined;
   }

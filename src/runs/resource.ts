@@ -108,6 +108,23 @@ function applyPayload(run: Run, event: Event): Run {
     case "agentCreated":
     case "agentUpdated":
     case "agentArchived":
+    case "runSuspended":
+    case "runWoken":
+    case "runChildEnded":
+    case "runMessageReceived":
+    case "runPauseRequested":
+    case "runPaused":
+    case "runResumed":
+    case "stepReused":
+    case "toolCallReused":
+    case "queueUpdated":
+    case "scheduleCreated":
+    case "scheduleUpdated":
+    case "scheduleFired":
+    case "scheduleArchived":
+    case "sessionCompacted":
+    case "documentAdded":
+    case "documentDeleted":
     case undefined:
       return run;
   }

@@ -6,18 +6,18 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Principal, Zone } from "./common_pb.ts";
 import { file_signalbox_v1_common } from "./common_pb.ts";
-import type { RetryPolicy } from "./run_pb.ts";
+import type { Budget, RetryPolicy } from "./run_pb.ts";
 import { file_signalbox_v1_run } from "./run_pb.ts";
-import type { Message, UnknownEnum } from "@bufbuild/protobuf";
+import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file signalbox/v1/agent.proto.
  */
 export const file_signalbox_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChhzaWduYWxib3gvdjEvYWdlbnQucHJvdG8SDHNpZ25hbGJveC52MSLfBAoFQWdlbnQSPQoIYWdlbnRfaWQYASABKAlCK7pIKHImMiReKGFndF9bMC03XVswLTlBLUhKS01OUC1UVi1aXXsyNX0pPyQSFAoMd29ya3NwYWNlX2lkGAIgASgJEhYKBG5hbWUYAyABKAlCCLpIBXIDGPQDEjMKBnN0YXR1cxgEIAEoDjIZLnNpZ25hbGJveC52MS5BZ2VudFN0YXR1c0IIukgFggECEAESLwoHaGFuZGxlchgFIAEoCUIeukgbchkyF15bQS1aYS16MC05XzotXXswLDEwMH0kEhcKBnByZXNldBgGIAEoCUIHukgEcgIYZBIXCgVtb2RlbBgHIAEoCUIIukgFcgMYyAESHwoMaW5zdHJ1Y3Rpb25zGAggASgJQgm6SAZyBBigjQYSIgoFdG9vbHMYCSADKAlCE7pIEJIBDRBkGAEiB3IFEAEYyAESKgoEem9uZRgKIAEoDjISLnNpZ25hbGJveC52MS5ab25lQgi6SAWCAQIQARIpCgZsaW1pdHMYCyABKAsyGS5zaWduYWxib3gudjEuQWdlbnRMaW1pdHMSFQoEZXRhZxgMIAEoCUIHukgEcgIYZBIvCgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEioKCWNyZWF0ZV9ieRgPIAEoCzIXLnNpZ25hbGJveC52MS5QcmluY2lwYWwSEAoIcG9zaXRpb24YECABKAQigAEKC0FnZW50TGltaXRzEkAKDG1heF9kdXJhdGlvbhgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIPukgMqgEJIgUIgJqeASoAEi8KDHJldHJ5X3BvbGljeRgCIAEoCzIZLnNpZ25hbGJveC52MS5SZXRyeVBvbGljeSp4CgtBZ2VudFN0YXR1cxIcChhBR0VOVF9TVEFUVVNfVU5TUEVDSUZJRUQQABIXChNBR0VOVF9TVEFUVVNfQUNUSVZFEAESFwoTQUdFTlRfU1RBVFVTX1BBVVNFRBACEhkKFUFHRU5UX1NUQVRVU19BUkNISVZFRBADYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp, file_signalbox_v1_common, file_signalbox_v1_run]);
+  fileDesc("ChhzaWduYWxib3gvdjEvYWdlbnQucHJvdG8SDHNpZ25hbGJveC52MSLqBQoFQWdlbnQSPQoIYWdlbnRfaWQYASABKAlCK7pIKHImMiReKGFndF9bMC03XVswLTlBLUhKS01OUC1UVi1aXXsyNX0pPyQSFAoMd29ya3NwYWNlX2lkGAIgASgJEhYKBG5hbWUYAyABKAlCCLpIBXIDGPQDEjMKBnN0YXR1cxgEIAEoDjIZLnNpZ25hbGJveC52MS5BZ2VudFN0YXR1c0IIukgFggECEAESLwoHaGFuZGxlchgFIAEoCUIeukgbchkyF15bQS1aYS16MC05XzotXXswLDEwMH0kEhcKBnByZXNldBgGIAEoCUIHukgEcgIYZBIXCgVtb2RlbBgHIAEoCUIIukgFcgMYyAESHwoMaW5zdHJ1Y3Rpb25zGAggASgJQgm6SAZyBBigjQYSIgoFdG9vbHMYCSADKAlCE7pIEJIBDRBkGAEiB3IFEAEYyAESKgoEem9uZRgKIAEoDjISLnNpZ25hbGJveC52MS5ab25lQgi6SAWCAQIQARIpCgZsaW1pdHMYCyABKAsyGS5zaWduYWxib3gudjEuQWdlbnRMaW1pdHMSFQoEZXRhZxgMIAEoCUIHukgEcgIYZBIvCgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLdXBkYXRlX3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEioKCWNyZWF0ZV9ieRgPIAEoCzIXLnNpZ25hbGJveC52MS5QcmluY2lwYWwSEAoIcG9zaXRpb24YECABKAQSKgoGbWVtb3J5GBEgASgLMhouc2lnbmFsYm94LnYxLk1lbW9yeVBvbGljeRItCgxpbnB1dF9zY2hlbWEYEiABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Ei4KDW91dHB1dF9zY2hlbWEYEyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0ImMKDE1lbW9yeVBvbGljeRIXCg9zZXNzaW9uX2hpc3RvcnkYASABKAgSHAoUY29tcGFjdF9hZnRlcl90b2tlbnMYAiABKA0SHAoKa2VlcF90dXJucxgDIAEoDUIIukgFKgMY6Aci4wEKC0FnZW50TGltaXRzEkAKDG1heF9kdXJhdGlvbhgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIPukgMqgEJIgUIgJqeASoAEi8KDHJldHJ5X3BvbGljeRgCIAEoCzIZLnNpZ25hbGJveC52MS5SZXRyeVBvbGljeRIkCgZidWRnZXQYAyABKAsyFC5zaWduYWxib3gudjEuQnVkZ2V0Eh4KC21heF9ydW5uaW5nGAQgASgNQgm6SAYqBBigjQYSGwoJbWF4X3R1cm5zGAUgASgNQgi6SAUqAxjoByp4CgtBZ2VudFN0YXR1cxIcChhBR0VOVF9TVEFUVVNfVU5TUEVDSUZJRUQQABIXChNBR0VOVF9TVEFUVVNfQUNUSVZFEAESFwoTQUdFTlRfU1RBVFVTX1BBVVNFRBACEhkKFUFHRU5UX1NUQVRVU19BUkNISVZFRBADYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_signalbox_v1_common, file_signalbox_v1_run]);
 
 /**
  * Agent is a named configuration that runs can be asked of. In an update, only the fields named by the mask count.
@@ -137,6 +137,27 @@ export type Agent = Message<"signalbox.v1.Agent"> & {
    * @generated from field: uint64 position = 16;
    */
   position: bigint;
+
+  /**
+   * memory says what the agent remembers of its session.
+   *
+   * @generated from field: signalbox.v1.MemoryPolicy memory = 17;
+   */
+  memory?: MemoryPolicy | undefined;
+
+  /**
+   * input_schema is the JSON Schema of a run's input, as its handler published it; unset for anything.
+   *
+   * @generated from field: google.protobuf.Struct input_schema = 18;
+   */
+  inputSchema?: JsonObject | undefined;
+
+  /**
+   * output_schema is the JSON Schema of a run's output, as its handler published it; unset for anything.
+   *
+   * @generated from field: google.protobuf.Struct output_schema = 19;
+   */
+  outputSchema?: JsonObject | undefined;
 };
 
 /**
@@ -145,6 +166,42 @@ export type Agent = Message<"signalbox.v1.Agent"> & {
  */
 export const AgentSchema: GenMessage<Agent> = /*@__PURE__*/
   messageDesc(file_signalbox_v1_agent, 0);
+
+/**
+ * MemoryPolicy says what an agent remembers of the session that its run belongs to.
+ *
+ * @generated from message signalbox.v1.MemoryPolicy
+ */
+export type MemoryPolicy = Message<"signalbox.v1.MemoryPolicy"> & {
+  /**
+   * session_history says that the earlier turns of the session are given to the model.
+   *
+   * @generated from field: bool session_history = 1;
+   */
+  sessionHistory: boolean;
+
+  /**
+   * compact_after_tokens is the size of the history, as the model counted it, from which on the older turns are replaced by
+   * a summary; 0 for never.
+   *
+   * @generated from field: uint32 compact_after_tokens = 2;
+   */
+  compactAfterTokens: number;
+
+  /**
+   * keep_turns is how many of the newest turns are never summarised, default 4.
+   *
+   * @generated from field: uint32 keep_turns = 3;
+   */
+  keepTurns: number;
+};
+
+/**
+ * Describes the message signalbox.v1.MemoryPolicy.
+ * Use `create(MemoryPolicySchema)` to create a new message.
+ */
+export const MemoryPolicySchema: GenMessage<MemoryPolicy> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_agent, 1);
 
 /**
  * AgentLimits hold for each run of an agent.
@@ -165,6 +222,27 @@ export type AgentLimits = Message<"signalbox.v1.AgentLimits"> & {
    * @generated from field: signalbox.v1.RetryPolicy retry_policy = 2;
    */
   retryPolicy?: RetryPolicy | undefined;
+
+  /**
+   * budget is how much each run may consume before it is paused.
+   *
+   * @generated from field: signalbox.v1.Budget budget = 3;
+   */
+  budget?: Budget | undefined;
+
+  /**
+   * max_running is how many runs of the agent are under way at the same time, 0 for no limit; more of them wait.
+   *
+   * @generated from field: uint32 max_running = 4;
+   */
+  maxRunning: number;
+
+  /**
+   * max_turns is how often the agent handler asks the model in one run, up to 1,000, default 32.
+   *
+   * @generated from field: uint32 max_turns = 5;
+   */
+  maxTurns: number;
 };
 
 /**
@@ -172,7 +250,7 @@ export type AgentLimits = Message<"signalbox.v1.AgentLimits"> & {
  * Use `create(AgentLimitsSchema)` to create a new message.
  */
 export const AgentLimitsSchema: GenMessage<AgentLimits> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_agent, 1);
+  messageDesc(file_signalbox_v1_agent, 2);
 
 /**
  * AgentStatus says whether an agent takes new runs.

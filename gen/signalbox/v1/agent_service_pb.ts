@@ -6,18 +6,18 @@ import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegen
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import type { FieldMask } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_field_mask } from "@bufbuild/protobuf/wkt";
-import type { Agent, AgentLimits, AgentStatus } from "./agent_pb.ts";
+import { file_google_protobuf_field_mask, file_google_protobuf_struct } from "@bufbuild/protobuf/wkt";
+import type { Agent, AgentLimits, AgentStatus, MemoryPolicy } from "./agent_pb.ts";
 import { file_signalbox_v1_agent } from "./agent_pb.ts";
 import type { Zone } from "./common_pb.ts";
 import { file_signalbox_v1_common } from "./common_pb.ts";
-import type { Message } from "@bufbuild/protobuf";
+import type { JsonObject, Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file signalbox/v1/agent_service.proto.
  */
 export const file_signalbox_v1_agent_service: GenFile = /*@__PURE__*/
-  fileDesc("CiBzaWduYWxib3gvdjEvYWdlbnRfc2VydmljZS5wcm90bxIMc2lnbmFsYm94LnYxItUCChJDcmVhdGVBZ2VudFJlcXVlc3QSJgoKcmVxdWVzdF9pZBgBIAEoCUISukgPcg0YyAEyCF5bIS1+XSokEhgKBG5hbWUYAiABKAlCCrpIB3IFEAEY9AMSLwoHaGFuZGxlchgDIAEoCUIeukgbchkyF15bQS1aYS16MC05XzotXXswLDEwMH0kEhcKBnByZXNldBgEIAEoCUIHukgEcgIYZBIXCgVtb2RlbBgFIAEoCUIIukgFcgMYyAESHwoMaW5zdHJ1Y3Rpb25zGAYgASgJQgm6SAZyBBigjQYSIgoFdG9vbHMYByADKAlCE7pIEJIBDRBkGAEiB3IFEAEYyAESKgoEem9uZRgIIAEoDjISLnNpZ25hbGJveC52MS5ab25lQgi6SAWCAQIQARIpCgZsaW1pdHMYCSABKAsyGS5zaWduYWxib3gudjEuQWdlbnRMaW1pdHMiSwoTQ3JlYXRlQWdlbnRSZXNwb25zZRIiCgVhZ2VudBgBIAEoCzITLnNpZ25hbGJveC52MS5BZ2VudBIQCghwb3NpdGlvbhgCIAEoBCJjCg9HZXRBZ2VudFJlcXVlc3QSOgoIYWdlbnRfaWQYASABKAlCKLpIJXIjMiFeYWd0X1swLTddWzAtOUEtSEpLTU5QLVRWLVpdezI1fSQSFAoMbWluX3Bvc2l0aW9uGAIgASgEIjYKEEdldEFnZW50UmVzcG9uc2USIgoFYWdlbnQYASABKAsyEy5zaWduYWxib3gudjEuQWdlbnQixgEKElVwZGF0ZUFnZW50UmVxdWVzdBIqCgVhZ2VudBgBIAEoCzITLnNpZ25hbGJveC52MS5BZ2VudEIGukgDyAEBEoMBCgt1cGRhdGVfbWFzaxgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5GaWVsZE1hc2tCUrpIT8gBAeIBSRIEbmFtZRIGc3RhdHVzEgdoYW5kbGVyEgZwcmVzZXQSBW1vZGVsEgxpbnN0cnVjdGlvbnMSBXRvb2xzEgR6b25lEgZsaW1pdHMiSwoTVXBkYXRlQWdlbnRSZXNwb25zZRIiCgVhZ2VudBgBIAEoCzITLnNpZ25hbGJveC52MS5BZ2VudBIQCghwb3NpdGlvbhgCIAEoBCJRChNBcmNoaXZlQWdlbnRSZXF1ZXN0EjoKCGFnZW50X2lkGAEgASgJQii6SCVyIzIhXmFndF9bMC03XVswLTlBLUhKS01OUC1UVi1aXXsyNX0kIkwKFEFyY2hpdmVBZ2VudFJlc3BvbnNlEiIKBWFnZW50GAEgASgLMhMuc2lnbmFsYm94LnYxLkFnZW50EhAKCHBvc2l0aW9uGAIgASgEIqMBChFMaXN0QWdlbnRzUmVxdWVzdBI+CghzdGF0dXNlcxgBIAMoDjIZLnNpZ25hbGJveC52MS5BZ2VudFN0YXR1c0IRukgOkgELEAoiB4IBBBABIAASGgoJcGFnZV9zaXplGAIgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGOgHEhQKDG1pbl9wb3NpdGlvbhgEIAEoBCJSChJMaXN0QWdlbnRzUmVzcG9uc2USIwoGYWdlbnRzGAEgAygLMhMuc2lnbmFsYm94LnYxLkFnZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTLCAwoMQWdlbnRTZXJ2aWNlElcKC0NyZWF0ZUFnZW50EiAuc2lnbmFsYm94LnYxLkNyZWF0ZUFnZW50UmVxdWVzdBohLnNpZ25hbGJveC52MS5DcmVhdGVBZ2VudFJlc3BvbnNlIgOQAgISTgoIR2V0QWdlbnQSHS5zaWduYWxib3gudjEuR2V0QWdlbnRSZXF1ZXN0Gh4uc2lnbmFsYm94LnYxLkdldEFnZW50UmVzcG9uc2UiA5ACARJXCgtVcGRhdGVBZ2VudBIgLnNpZ25hbGJveC52MS5VcGRhdGVBZ2VudFJlcXVlc3QaIS5zaWduYWxib3gudjEuVXBkYXRlQWdlbnRSZXNwb25zZSIDkAICEloKDEFyY2hpdmVBZ2VudBIhLnNpZ25hbGJveC52MS5BcmNoaXZlQWdlbnRSZXF1ZXN0GiIuc2lnbmFsYm94LnYxLkFyY2hpdmVBZ2VudFJlc3BvbnNlIgOQAgISVAoKTGlzdEFnZW50cxIfLnNpZ25hbGJveC52MS5MaXN0QWdlbnRzUmVxdWVzdBogLnNpZ25hbGJveC52MS5MaXN0QWdlbnRzUmVzcG9uc2UiA5ACAWIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_field_mask, file_signalbox_v1_agent, file_signalbox_v1_common]);
+  fileDesc("CiBzaWduYWxib3gvdjEvYWdlbnRfc2VydmljZS5wcm90bxIMc2lnbmFsYm94LnYxIuADChJDcmVhdGVBZ2VudFJlcXVlc3QSJgoKcmVxdWVzdF9pZBgBIAEoCUISukgPcg0YyAEyCF5bIS1+XSokEhgKBG5hbWUYAiABKAlCCrpIB3IFEAEY9AMSLwoHaGFuZGxlchgDIAEoCUIeukgbchkyF15bQS1aYS16MC05XzotXXswLDEwMH0kEhcKBnByZXNldBgEIAEoCUIHukgEcgIYZBIXCgVtb2RlbBgFIAEoCUIIukgFcgMYyAESHwoMaW5zdHJ1Y3Rpb25zGAYgASgJQgm6SAZyBBigjQYSIgoFdG9vbHMYByADKAlCE7pIEJIBDRBkGAEiB3IFEAEYyAESKgoEem9uZRgIIAEoDjISLnNpZ25hbGJveC52MS5ab25lQgi6SAWCAQIQARIpCgZsaW1pdHMYCSABKAsyGS5zaWduYWxib3gudjEuQWdlbnRMaW1pdHMSKgoGbWVtb3J5GAogASgLMhouc2lnbmFsYm94LnYxLk1lbW9yeVBvbGljeRItCgxpbnB1dF9zY2hlbWEYCyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Ei4KDW91dHB1dF9zY2hlbWEYDCABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0IksKE0NyZWF0ZUFnZW50UmVzcG9uc2USIgoFYWdlbnQYASABKAsyEy5zaWduYWxib3gudjEuQWdlbnQSEAoIcG9zaXRpb24YAiABKAQiYwoPR2V0QWdlbnRSZXF1ZXN0EjoKCGFnZW50X2lkGAEgASgJQii6SCVyIzIhXmFndF9bMC03XVswLTlBLUhKS01OUC1UVi1aXXsyNX0kEhQKDG1pbl9wb3NpdGlvbhgCIAEoBCI2ChBHZXRBZ2VudFJlc3BvbnNlEiIKBWFnZW50GAEgASgLMhMuc2lnbmFsYm94LnYxLkFnZW50IusBChJVcGRhdGVBZ2VudFJlcXVlc3QSKgoFYWdlbnQYASABKAsyEy5zaWduYWxib3gudjEuQWdlbnRCBrpIA8gBARKoAQoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrQne6SHTIAQHiAW4SBG5hbWUSBnN0YXR1cxIHaGFuZGxlchIGcHJlc2V0EgVtb2RlbBIMaW5zdHJ1Y3Rpb25zEgV0b29scxIEem9uZRIGbGltaXRzEgZtZW1vcnkSDGlucHV0X3NjaGVtYRINb3V0cHV0X3NjaGVtYSJLChNVcGRhdGVBZ2VudFJlc3BvbnNlEiIKBWFnZW50GAEgASgLMhMuc2lnbmFsYm94LnYxLkFnZW50EhAKCHBvc2l0aW9uGAIgASgEIlEKE0FyY2hpdmVBZ2VudFJlcXVlc3QSOgoIYWdlbnRfaWQYASABKAlCKLpIJXIjMiFeYWd0X1swLTddWzAtOUEtSEpLTU5QLVRWLVpdezI1fSQiTAoUQXJjaGl2ZUFnZW50UmVzcG9uc2USIgoFYWdlbnQYASABKAsyEy5zaWduYWxib3gudjEuQWdlbnQSEAoIcG9zaXRpb24YAiABKAQi7QEKEUxpc3RBZ2VudHNSZXF1ZXN0Ej4KCHN0YXR1c2VzGAEgAygOMhkuc2lnbmFsYm94LnYxLkFnZW50U3RhdHVzQhG6SA6SAQsQCiIHggEEEAEgABIaCglwYWdlX3NpemUYAiABKAVCB7pIBBoCKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMY6AcSFAoMbWluX3Bvc2l0aW9uGAQgASgEEhcKBnByZXNldBgFIAEoCUIHukgEcgIYZBIvCgdoYW5kbGVyGAYgASgJQh66SBtyGTIXXltBLVphLXowLTlfOi1dezAsMTAwfSQiUgoSTGlzdEFnZW50c1Jlc3BvbnNlEiMKBmFnZW50cxgBIAMoCzITLnNpZ25hbGJveC52MS5BZ2VudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkywgMKDEFnZW50U2VydmljZRJXCgtDcmVhdGVBZ2VudBIgLnNpZ25hbGJveC52MS5DcmVhdGVBZ2VudFJlcXVlc3QaIS5zaWduYWxib3gudjEuQ3JlYXRlQWdlbnRSZXNwb25zZSIDkAICEk4KCEdldEFnZW50Eh0uc2lnbmFsYm94LnYxLkdldEFnZW50UmVxdWVzdBoeLnNpZ25hbGJveC52MS5HZXRBZ2VudFJlc3BvbnNlIgOQAgESVwoLVXBkYXRlQWdlbnQSIC5zaWduYWxib3gudjEuVXBkYXRlQWdlbnRSZXF1ZXN0GiEuc2lnbmFsYm94LnYxLlVwZGF0ZUFnZW50UmVzcG9uc2UiA5ACAhJaCgxBcmNoaXZlQWdlbnQSIS5zaWduYWxib3gudjEuQXJjaGl2ZUFnZW50UmVxdWVzdBoiLnNpZ25hbGJveC52MS5BcmNoaXZlQWdlbnRSZXNwb25zZSIDkAICElQKCkxpc3RBZ2VudHMSHy5zaWduYWxib3gudjEuTGlzdEFnZW50c1JlcXVlc3QaIC5zaWduYWxib3gudjEuTGlzdEFnZW50c1Jlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_field_mask, file_google_protobuf_struct, file_signalbox_v1_agent, file_signalbox_v1_common]);
 
 /**
  * CreateAgentRequest is the configuration of a new agent.
@@ -88,6 +88,27 @@ export type CreateAgentRequest = Message<"signalbox.v1.CreateAgentRequest"> & {
    * @generated from field: signalbox.v1.AgentLimits limits = 9;
    */
   limits?: AgentLimits | undefined;
+
+  /**
+   * memory says what the agent remembers of its session.
+   *
+   * @generated from field: signalbox.v1.MemoryPolicy memory = 10;
+   */
+  memory?: MemoryPolicy | undefined;
+
+  /**
+   * input_schema is the JSON Schema of a run's input, up to 256 KiB; unset for anything.
+   *
+   * @generated from field: google.protobuf.Struct input_schema = 11;
+   */
+  inputSchema?: JsonObject | undefined;
+
+  /**
+   * output_schema is the JSON Schema of a run's output, up to 256 KiB; unset for anything.
+   *
+   * @generated from field: google.protobuf.Struct output_schema = 12;
+   */
+  outputSchema?: JsonObject | undefined;
 };
 
 /**
@@ -188,7 +209,8 @@ export type UpdateAgentRequest = Message<"signalbox.v1.UpdateAgentRequest"> & {
   agent?: Agent | undefined;
 
   /**
-   * update_mask names the fields to take: name, status, handler, preset, model, instructions, tools, zone, limits.
+   * update_mask names the fields to take: name, status, handler, preset, model, instructions, tools, zone, limits, memory,
+   * input_schema, output_schema.
    *
    * @generated from field: google.protobuf.FieldMask update_mask = 2;
    */
@@ -312,6 +334,20 @@ export type ListAgentsRequest = Message<"signalbox.v1.ListAgentsRequest"> & {
    * @generated from field: uint64 min_position = 4;
    */
   minPosition: bigint;
+
+  /**
+   * preset keeps only agents made from this template.
+   *
+   * @generated from field: string preset = 5;
+   */
+  preset: string;
+
+  /**
+   * handler keeps only agents of this handler.
+   *
+   * @generated from field: string handler = 6;
+   */
+  handler: string;
 };
 
 /**

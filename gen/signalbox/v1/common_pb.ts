@@ -11,7 +11,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file signalbox/v1/common.proto.
  */
 export const file_signalbox_v1_common: GenFile = /*@__PURE__*/
-  fileDesc("ChlzaWduYWxib3gvdjEvY29tbW9uLnByb3RvEgxzaWduYWxib3gudjEikwEKCVByaW5jaXBhbBI1CgR0eXBlGAEgASgOMhsuc2lnbmFsYm94LnYxLlByaW5jaXBhbFR5cGVCCrpIB4IBBBABIAASFgoCaWQYAiABKAlCCrpIB3IFEAEYyAESNwoMb25fYmVoYWxmX29mGAMgAygLMhcuc2lnbmFsYm94LnYxLlByaW5jaXBhbEIIukgFkgECEAgiiQEKBVVzYWdlEiIKDGlucHV0X3Rva2VucxgBIAEoBEIMukgJMgcYgKCUpY0dEiMKDW91dHB1dF90b2tlbnMYAiABKARCDLpICTIHGICglKWNHRIjCgtjb3N0X21pY3JvcxgDIAEoBEIOukgLMgkYgICapuqv4wESEgoKdG9vbF9jYWxscxgEIAEoBCp+Cg1QcmluY2lwYWxUeXBlEh4KGlBSSU5DSVBBTF9UWVBFX1VOU1BFQ0lGSUVEEAASFwoTUFJJTkNJUEFMX1RZUEVfVVNFUhABEhgKFFBSSU5DSVBBTF9UWVBFX0FHRU5UEAISGgoWUFJJTkNJUEFMX1RZUEVfU0VSVklDRRADKlkKBFpvbmUSFAoQWk9ORV9VTlNQRUNJRklFRBAAEhAKDFpPTkVfU0FOREJPWBABEhMKD1pPTkVfU1VQRVJWSVNFRBACEhQKEFpPTkVfSElHSF9TVEFLRVMQA2IGcHJvdG8z", [file_buf_validate_validate]);
+  fileDesc("ChlzaWduYWxib3gvdjEvY29tbW9uLnByb3RvEgxzaWduYWxib3gudjEikwEKCVByaW5jaXBhbBI1CgR0eXBlGAEgASgOMhsuc2lnbmFsYm94LnYxLlByaW5jaXBhbFR5cGVCCrpIB4IBBBABIAASFgoCaWQYAiABKAlCCrpIB3IFEAEYyAESNwoMb25fYmVoYWxmX29mGAMgAygLMhcuc2lnbmFsYm94LnYxLlByaW5jaXBhbEIIukgFkgECEAgimAEKBVVzYWdlEiIKDGlucHV0X3Rva2VucxgBIAEoBEIMukgJMgcYgKCUpY0dEiMKDW91dHB1dF90b2tlbnMYAiABKARCDLpICTIHGICglKWNHRIjCgtjb3N0X21pY3JvcxgDIAEoBEIOukgLMgkYgICapuqv4wESEgoKdG9vbF9jYWxscxgEIAEoBBINCgVzdGVwcxgFIAEoBCp+Cg1QcmluY2lwYWxUeXBlEh4KGlBSSU5DSVBBTF9UWVBFX1VOU1BFQ0lGSUVEEAASFwoTUFJJTkNJUEFMX1RZUEVfVVNFUhABEhgKFFBSSU5DSVBBTF9UWVBFX0FHRU5UEAISGgoWUFJJTkNJUEFMX1RZUEVfU0VSVklDRRADKlkKBFpvbmUSFAoQWk9ORV9VTlNQRUNJRklFRBAAEhAKDFpPTkVfU0FOREJPWBABEhMKD1pPTkVfU1VQRVJWSVNFRBACEhQKEFpPTkVfSElHSF9TVEFLRVMQA2IGcHJvdG8z", [file_buf_validate_validate]);
 
 /**
  * Principal is who did something, and on whose behalf.
@@ -81,6 +81,13 @@ export type Usage = Message<"signalbox.v1.Usage"> & {
    * @generated from field: uint64 tool_calls = 4;
    */
   toolCalls: bigint;
+
+  /**
+   * steps is the number of steps started; counted by the server, ignored in requests.
+   *
+   * @generated from field: uint64 steps = 5;
+   */
+  steps: bigint;
 };
 
 /**

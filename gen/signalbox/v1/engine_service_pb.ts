@@ -9,15 +9,19 @@ import type { Duration, Timestamp, Value } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Usage } from "./common_pb.ts";
 import { file_signalbox_v1_common } from "./common_pb.ts";
-import type { Run, RunError, Step, ToolCall, ToolEffect } from "./run_pb.ts";
+import type { Delta } from "./delta_pb.ts";
+import { file_signalbox_v1_delta } from "./delta_pb.ts";
+import type { Run, RunError, RunMessage, Step, StepKind, ToolCall, ToolEffect, WakeCondition } from "./run_pb.ts";
 import { file_signalbox_v1_run } from "./run_pb.ts";
+import type { Worker } from "./worker_pb.ts";
+import { file_signalbox_v1_worker } from "./worker_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file signalbox/v1/engine_service.proto.
  */
 export const file_signalbox_v1_engine_service: GenFile = /*@__PURE__*/
-  fileDesc("CiFzaWduYWxib3gvdjEvZW5naW5lX3NlcnZpY2UucHJvdG8SDHNpZ25hbGJveC52MSLfAQoPQ2xhaW1SdW5SZXF1ZXN0EjUKBnF1ZXVlcxgBIAMoCUIlukgikgEfEBQYASIZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBI7CghoYW5kbGVycxgCIAMoCUIpukgmkgEjCAEQZBgBIhtyGTIXXltBLVphLXowLTlfOi1dezEsMTAwfSQSHQoJd29ya2VyX2lkGAMgASgJQgq6SAdyBRABGMgBEjkKCG1heF93YWl0GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgy6SAmqAQYiAgg8MgAivwIKEENsYWltUnVuUmVzcG9uc2USHgoDcnVuGAEgASgLMhEuc2lnbmFsYm94LnYxLlJ1bhITCgtsZWFzZV90b2tlbhgCIAEoCRI1ChFsZWFzZV9leHBpcmVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoJbGVhc2VfdHRsGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEioKDnJlY29yZGVkX3N0ZXBzGAUgAygLMhIuc2lnbmFsYm94LnYxLlN0ZXASHwoXcmVjb3JkZWRfc3RlcHNfY29tcGxldGUYBiABKAgSMgoSdW5rbm93bl90b29sX2NhbGxzGAcgAygLMhYuc2lnbmFsYm94LnYxLlRvb2xDYWxsEhAKCHBvc2l0aW9uGAggASgEIjMKEEhlYXJ0YmVhdFJlcXVlc3QSHwoLbGVhc2VfdG9rZW4YASABKAlCCrpIB3IFEAEY0A8iZAoRSGVhcnRiZWF0UmVzcG9uc2USNQoRbGVhc2VfZXhwaXJlX3RpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhgKEGNhbmNlbF9yZXF1ZXN0ZWQYAiABKAgiiAEKEVJlbGVhc2VSdW5SZXF1ZXN0Eh8KC2xlYXNlX3Rva2VuGAEgASgJQgq6SAdyBRABGNAPEhgKBnJlYXNvbhgCIAEoCUIIukgFcgMY6AcSOAoFZGVsYXkYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDrpIC6oBCCIECICjBTIAIkYKElJlbGVhc2VSdW5SZXNwb25zZRIeCgNydW4YASABKAsyES5zaWduYWxib3gudjEuUnVuEhAKCHBvc2l0aW9uGAIgASgEIosBChBTdGFydFN0ZXBSZXF1ZXN0Eh8KC2xlYXNlX3Rva2VuGAEgASgJQgq6SAdyBRABGNAPEhcKA2tleRgCIAEoCUIKukgHcgUQARjIARIWCgRuYW1lGAMgASgJQgi6SAVyAxjIARIlCgVpbnB1dBgEIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZSJHChFTdGFydFN0ZXBSZXNwb25zZRIgCgRzdGVwGAEgASgLMhIuc2lnbmFsYm94LnYxLlN0ZXASEAoIcG9zaXRpb24YAiABKAQivgEKE0NvbXBsZXRlU3RlcFJlcXVlc3QSHwoLbGVhc2VfdG9rZW4YASABKAlCCrpIB3IFEAEY0A8SOgoHc3RlcF9pZBgCIAEoCUIpukgmciQyIl5zdGVwX1swLTddWzAtOUEtSEpLTU5QLVRWLVpdezI1fSQSJgoGb3V0cHV0GAMgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiIKBXVzYWdlGAQgASgLMhMuc2lnbmFsYm94LnYxLlVzYWdlIkoKFENvbXBsZXRlU3RlcFJlc3BvbnNlEiAKBHN0ZXAYASABKAsyEi5zaWduYWxib3gudjEuU3RlcBIQCghwb3NpdGlvbhgCIAEoBCLBAQoPRmFpbFN0ZXBSZXF1ZXN0Eh8KC2xlYXNlX3Rva2VuGAEgASgJQgq6SAdyBRABGNAPEjoKB3N0ZXBfaWQYAiABKAlCKbpIJnIkMiJec3RlcF9bMC03XVswLTlBLUhKS01OUC1UVi1aXXsyNX0kEi0KBWVycm9yGAMgASgLMhYuc2lnbmFsYm94LnYxLlJ1bkVycm9yQga6SAPIAQESIgoFdXNhZ2UYBCABKAsyEy5zaWduYWxib3gudjEuVXNhZ2UiRgoQRmFpbFN0ZXBSZXNwb25zZRIgCgRzdGVwGAEgASgLMhIuc2lnbmFsYm94LnYxLlN0ZXASEAoIcG9zaXRpb24YAiABKAQingIKFFN0YXJ0VG9vbENhbGxSZXF1ZXN0Eh8KC2xlYXNlX3Rva2VuGAEgASgJQgq6SAdyBRABGNAPEhcKA2tleRgCIAEoCUIKukgHcgUQARjIARI9CgdzdGVwX2lkGAMgASgJQiy6SClyJzIlXihzdGVwX1swLTddWzAtOUEtSEpLTU5QLVRWLVpdezI1fSk/JBIYCgR0b29sGAQgASgJQgq6SAdyBRABGMgBEjQKBmVmZmVjdBgFIAEoDjIYLnNpZ25hbGJveC52MS5Ub29sRWZmZWN0Qgq6SAeCAQQQASAAEhIKCmlkZW1wb3RlbnQYBiABKAgSKQoJYXJndW1lbnRzGAcgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlIlQKFVN0YXJ0VG9vbENhbGxSZXNwb25zZRIpCgl0b29sX2NhbGwYASABKAsyFi5zaWduYWxib3gudjEuVG9vbENhbGwSEAoIcG9zaXRpb24YAiABKAQixAEKFlN1Y2NlZWRUb29sQ2FsbFJlcXVlc3QSHwoLbGVhc2VfdG9rZW4YASABKAlCCrpIB3IFEAEY0A8SPQoMdG9vbF9jYWxsX2lkGAIgASgJQie6SCRyIjIgXnRjX1swLTddWzAtOUEtSEpLTU5QLVRWLVpdezI1fSQSJgoGcmVzdWx0GAMgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiIKBXVzYWdlGAQgASgLMhMuc2lnbmFsYm94LnYxLlVzYWdlIlYKF1N1Y2NlZWRUb29sQ2FsbFJlc3BvbnNlEikKCXRvb2xfY2FsbBgBIAEoCzIWLnNpZ25hbGJveC52MS5Ub29sQ2FsbBIQCghwb3NpdGlvbhgCIAEoBCLIAQoTRmFpbFRvb2xDYWxsUmVxdWVzdBIfCgtsZWFzZV90b2tlbhgBIAEoCUIKukgHcgUQARjQDxI9Cgx0b29sX2NhbGxfaWQYAiABKAlCJ7pIJHIiMiBedGNfWzAtN11bMC05QS1ISktNTlAtVFYtWl17MjV9JBItCgVlcnJvchgDIAEoCzIWLnNpZ25hbGJveC52MS5SdW5FcnJvckIGukgDyAEBEiIKBXVzYWdlGAQgASgLMhMuc2lnbmFsYm94LnYxLlVzYWdlIlMKFEZhaWxUb29sQ2FsbFJlc3BvbnNlEikKCXRvb2xfY2FsbBgBIAEoCzIWLnNpZ25hbGJveC52MS5Ub29sQ2FsbBIQCghwb3NpdGlvbhgCIAEoBCK8AQoYUmVjb25jaWxlVG9vbENhbGxSZXF1ZXN0Eh8KC2xlYXNlX3Rva2VuGAEgASgJQgq6SAdyBRABGNAPEj0KDHRvb2xfY2FsbF9pZBgCIAEoCUInukgkciIyIF50Y19bMC03XVswLTlBLUhKS01OUC1UVi1aXXsyNX0kEiYKBnJlc3VsdBgDIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIYCgRub3RlGAQgASgJQgq6SAdyBRABGIgnIlgKGVJlY29uY2lsZVRvb2xDYWxsUmVzcG9uc2USKQoJdG9vbF9jYWxsGAEgASgLMhYuc2lnbmFsYm94LnYxLlRvb2xDYWxsEhAKCHBvc2l0aW9uGAIgASgEIl0KEkNvbXBsZXRlUnVuUmVxdWVzdBIfCgtsZWFzZV90b2tlbhgBIAEoCUIKukgHcgUQARjQDxImCgZvdXRwdXQYAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUiRwoTQ29tcGxldGVSdW5SZXNwb25zZRIeCgNydW4YASABKAsyES5zaWduYWxib3gudjEuUnVuEhAKCHBvc2l0aW9uGAIgASgEImAKDkZhaWxSdW5SZXF1ZXN0Eh8KC2xlYXNlX3Rva2VuGAEgASgJQgq6SAdyBRABGNAPEi0KBWVycm9yGAIgASgLMhYuc2lnbmFsYm94LnYxLlJ1bkVycm9yQga6SAPIAQEiQwoPRmFpbFJ1blJlc3BvbnNlEh4KA3J1bhgBIAEoCzIRLnNpZ25hbGJveC52MS5SdW4SEAoIcG9zaXRpb24YAiABKAQyswgKDUVuZ2luZVNlcnZpY2USSQoIQ2xhaW1SdW4SHS5zaWduYWxib3gudjEuQ2xhaW1SdW5SZXF1ZXN0Gh4uc2lnbmFsYm94LnYxLkNsYWltUnVuUmVzcG9uc2USUQoJSGVhcnRiZWF0Eh4uc2lnbmFsYm94LnYxLkhlYXJ0YmVhdFJlcXVlc3QaHy5zaWduYWxib3gudjEuSGVhcnRiZWF0UmVzcG9uc2UiA5ACAhJUCgpSZWxlYXNlUnVuEh8uc2lnbmFsYm94LnYxLlJlbGVhc2VSdW5SZXF1ZXN0GiAuc2lnbmFsYm94LnYxLlJlbGVhc2VSdW5SZXNwb25zZSIDkAICElEKCVN0YXJ0U3RlcBIeLnNpZ25hbGJveC52MS5TdGFydFN0ZXBSZXF1ZXN0Gh8uc2lnbmFsYm94LnYxLlN0YXJ0U3RlcFJlc3BvbnNlIgOQAgISWgoMQ29tcGxldGVTdGVwEiEuc2lnbmFsYm94LnYxLkNvbXBsZXRlU3RlcFJlcXVlc3QaIi5zaWduYWxib3gudjEuQ29tcGxldGVTdGVwUmVzcG9uc2UiA5ACAhJOCghGYWlsU3RlcBIdLnNpZ25hbGJveC52MS5GYWlsU3RlcFJlcXVlc3QaHi5zaWduYWxib3gudjEuRmFpbFN0ZXBSZXNwb25zZSIDkAICEl0KDVN0YXJ0VG9vbENhbGwSIi5zaWduYWxib3gudjEuU3RhcnRUb29sQ2FsbFJlcXVlc3QaIy5zaWduYWxib3gudjEuU3RhcnRUb29sQ2FsbFJlc3BvbnNlIgOQAgISYwoPU3VjY2VlZFRvb2xDYWxsEiQuc2lnbmFsYm94LnYxLlN1Y2NlZWRUb29sQ2FsbFJlcXVlc3QaJS5zaWduYWxib3gudjEuU3VjY2VlZFRvb2xDYWxsUmVzcG9uc2UiA5ACAhJaCgxGYWlsVG9vbENhbGwSIS5zaWduYWxib3gudjEuRmFpbFRvb2xDYWxsUmVxdWVzdBoiLnNpZ25hbGJveC52MS5GYWlsVG9vbENhbGxSZXNwb25zZSIDkAICEmkKEVJlY29uY2lsZVRvb2xDYWxsEiYuc2lnbmFsYm94LnYxLlJlY29uY2lsZVRvb2xDYWxsUmVxdWVzdBonLnNpZ25hbGJveC52MS5SZWNvbmNpbGVUb29sQ2FsbFJlc3BvbnNlIgOQAgISVwoLQ29tcGxldGVSdW4SIC5zaWduYWxib3gudjEuQ29tcGxldGVSdW5SZXF1ZXN0GiEuc2lnbmFsYm94LnYxLkNvbXBsZXRlUnVuUmVzcG9uc2UiA5ACAhJLCgdGYWlsUnVuEhwuc2lnbmFsYm94LnYxLkZhaWxSdW5SZXF1ZXN0Gh0uc2lnbmFsYm94LnYxLkZhaWxSdW5SZXNwb25zZSIDkAICYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_signalbox_v1_common, file_signalbox_v1_run]);
+  fileDesc("CiFzaWduYWxib3gvdjEvZW5naW5lX3NlcnZpY2UucHJvdG8SDHNpZ25hbGJveC52MSLfAQoPQ2xhaW1SdW5SZXF1ZXN0EjUKBnF1ZXVlcxgBIAMoCUIlukgikgEfEBQYASIZchcyFV5bQS1aYS16MC05Xy1dezEsNjR9JBI7CghoYW5kbGVycxgCIAMoCUIpukgmkgEjCAEQZBgBIhtyGTIXXltBLVphLXowLTlfOi1dezEsMTAwfSQSHQoJd29ya2VyX2lkGAMgASgJQgq6SAdyBRABGMgBEjkKCG1heF93YWl0GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgy6SAmqAQYiAgg8MgAi7AMKEENsYWltUnVuUmVzcG9uc2USHgoDcnVuGAEgASgLMhEuc2lnbmFsYm94LnYxLlJ1bhITCgtsZWFzZV90b2tlbhgCIAEoCRI1ChFsZWFzZV9leHBpcmVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoJbGVhc2VfdHRsGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEioKDnJlY29yZGVkX3N0ZXBzGAUgAygLMhIuc2lnbmFsYm94LnYxLlN0ZXASHwoXcmVjb3JkZWRfc3RlcHNfY29tcGxldGUYBiABKAgSMgoSdW5rbm93bl90b29sX2NhbGxzGAcgAygLMhYuc2lnbmFsYm94LnYxLlRvb2xDYWxsEhAKCHBvc2l0aW9uGAggASgEEjMKE3JlY29yZGVkX3Rvb2xfY2FsbHMYCSADKAsyFi5zaWduYWxib3gudjEuVG9vbENhbGwSKgoIbWVzc2FnZXMYCiADKAsyGC5zaWduYWxib3gudjEuUnVuTWVzc2FnZRIZChFtZXNzYWdlc19jb21wbGV0ZRgLIAEoCBIvCgtzZXJ2ZXJfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiMwoQSGVhcnRiZWF0UmVxdWVzdBIfCgtsZWFzZV90b2tlbhgBIAEoCUIKukgHcgUQARjQDyJ9ChFIZWFydGJlYXRSZXNwb25zZRI1ChFsZWFzZV9leHBpcmVfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGAoQY2FuY2VsX3JlcXVlc3RlZBgCIAEoCBIXCg9wYXVzZV9yZXF1ZXN0ZWQYAyABKAgiiAEKEVJlbGVhc2VSdW5SZXF1ZXN0Eh8KC2xlYXNlX3Rva2VuGAEgASgJQgq6SAdyBRABGNAPEhgKBnJlYXNvbhgCIAEoCUIIukgFcgMY6AcSOAoFZGVsYXkYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDrpIC6oBCCIECICjBTIAIkYKElJlbGVhc2VSdW5SZXNwb25zZRIeCgNydW4YASABKAsyES5zaWduYWxib3gudjEuUnVuEhAKCHBvc2l0aW9uGAIgASgEIq8DChBTdGFydFN0ZXBSZXF1ZXN0Eh8KC2xlYXNlX3Rva2VuGAEgASgJQgq6SAdyBRABGNAPEhcKA2tleRgCIAEoCUIKukgHcgUQARjIARIWCgRuYW1lGAMgASgJQgi6SAVyAxjIARIlCgVpbnB1dBgEIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIuCgRraW5kGAUgASgOMhYuc2lnbmFsYm94LnYxLlN0ZXBLaW5kQgi6SAWCAQIQARIQCghzZXF1ZW5jZRgGIAEoDRI5CgVkZWxheRgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIPukgMqgEJIgUIgIqKDzIAEi0KCXdha2VfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASQQoMY2hpbGRfcnVuX2lkGAkgASgJQiu6SChyJjIkXihydW5fWzAtN11bMC05QS1ISktNTlAtVFYtWl17MjV9KT8kEjMKCXRocmVhZF9pZBgKIAEoCUIgukgdchsyGV4odGhfWzAtOUEtWmEtel17MSw0MH0pPyQiRwoRU3RhcnRTdGVwUmVzcG9uc2USIAoEc3RlcBgBIAEoCzISLnNpZ25hbGJveC52MS5TdGVwEhAKCHBvc2l0aW9uGAIgASgEIr4BChNDb21wbGV0ZVN0ZXBSZXF1ZXN0Eh8KC2xlYXNlX3Rva2VuGAEgASgJQgq6SAdyBRABGNAPEjoKB3N0ZXBfaWQYAiABKAlCKbpIJnIkMiJec3RlcF9bMC03XVswLTlBLUhKS01OUC1UVi1aXXsyNX0kEiYKBm91dHB1dBgDIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIiCgV1c2FnZRgEIAEoCzITLnNpZ25hbGJveC52MS5Vc2FnZSJKChRDb21wbGV0ZVN0ZXBSZXNwb25zZRIgCgRzdGVwGAEgASgLMhIuc2lnbmFsYm94LnYxLlN0ZXASEAoIcG9zaXRpb24YAiABKAQiwQEKD0ZhaWxTdGVwUmVxdWVzdBIfCgtsZWFzZV90b2tlbhgBIAEoCUIKukgHcgUQARjQDxI6CgdzdGVwX2lkGAIgASgJQim6SCZyJDIiXnN0ZXBfWzAtN11bMC05QS1ISktNTlAtVFYtWl17MjV9JBItCgVlcnJvchgDIAEoCzIWLnNpZ25hbGJveC52MS5SdW5FcnJvckIGukgDyAEBEiIKBXVzYWdlGAQgASgLMhMuc2lnbmFsYm94LnYxLlVzYWdlIkYKEEZhaWxTdGVwUmVzcG9uc2USIAoEc3RlcBgBIAEoCzISLnNpZ25hbGJveC52MS5TdGVwEhAKCHBvc2l0aW9uGAIgASgEIt4CChRTdGFydFRvb2xDYWxsUmVxdWVzdBIfCgtsZWFzZV90b2tlbhgBIAEoCUIKukgHcgUQARjQDxIXCgNrZXkYAiABKAlCCrpIB3IFEAEYyAESPQoHc3RlcF9pZBgDIAEoCUIsukgpcicyJV4oc3RlcF9bMC03XVswLTlBLUhKS01OUC1UVi1aXXsyNX0pPyQSGAoEdG9vbBgEIAEoCUIKukgHcgUQARjIARI0CgZlZmZlY3QYBSABKA4yGC5zaWduYWxib3gudjEuVG9vbEVmZmVjdEIKukgHggEEEAEgABISCgppZGVtcG90ZW50GAYgASgIEikKCWFyZ3VtZW50cxgHIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIQCghzZXF1ZW5jZRgIIAEoDRIYCgd2ZXJzaW9uGAkgASgJQge6SARyAhhkEhIKCnJldmVyc2libGUYCiABKAgiVAoVU3RhcnRUb29sQ2FsbFJlc3BvbnNlEikKCXRvb2xfY2FsbBgBIAEoCzIWLnNpZ25hbGJveC52MS5Ub29sQ2FsbBIQCghwb3NpdGlvbhgCIAEoBCLEAQoWU3VjY2VlZFRvb2xDYWxsUmVxdWVzdBIfCgtsZWFzZV90b2tlbhgBIAEoCUIKukgHcgUQARjQDxI9Cgx0b29sX2NhbGxfaWQYAiABKAlCJ7pIJHIiMiBedGNfWzAtN11bMC05QS1ISktNTlAtVFYtWl17MjV9JBImCgZyZXN1bHQYAyABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSIgoFdXNhZ2UYBCABKAsyEy5zaWduYWxib3gudjEuVXNhZ2UiVgoXU3VjY2VlZFRvb2xDYWxsUmVzcG9uc2USKQoJdG9vbF9jYWxsGAEgASgLMhYuc2lnbmFsYm94LnYxLlRvb2xDYWxsEhAKCHBvc2l0aW9uGAIgASgEIsgBChNGYWlsVG9vbENhbGxSZXF1ZXN0Eh8KC2xlYXNlX3Rva2VuGAEgASgJQgq6SAdyBRABGNAPEj0KDHRvb2xfY2FsbF9pZBgCIAEoCUInukgkciIyIF50Y19bMC03XVswLTlBLUhKS01OUC1UVi1aXXsyNX0kEi0KBWVycm9yGAMgASgLMhYuc2lnbmFsYm94LnYxLlJ1bkVycm9yQga6SAPIAQESIgoFdXNhZ2UYBCABKAsyEy5zaWduYWxib3gudjEuVXNhZ2UiUwoURmFpbFRvb2xDYWxsUmVzcG9uc2USKQoJdG9vbF9jYWxsGAEgASgLMhYuc2lnbmFsYm94LnYxLlRvb2xDYWxsEhAKCHBvc2l0aW9uGAIgASgEIrwBChhSZWNvbmNpbGVUb29sQ2FsbFJlcXVlc3QSHwoLbGVhc2VfdG9rZW4YASABKAlCCrpIB3IFEAEY0A8SPQoMdG9vbF9jYWxsX2lkGAIgASgJQie6SCRyIjIgXnRjX1swLTddWzAtOUEtSEpLTU5QLVRWLVpdezI1fSQSJgoGcmVzdWx0GAMgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEhgKBG5vdGUYBCABKAlCCrpIB3IFEAEYiCciWAoZUmVjb25jaWxlVG9vbENhbGxSZXNwb25zZRIpCgl0b29sX2NhbGwYASABKAsyFi5zaWduYWxib3gudjEuVG9vbENhbGwSEAoIcG9zaXRpb24YAiABKAQiXQoSQ29tcGxldGVSdW5SZXF1ZXN0Eh8KC2xlYXNlX3Rva2VuGAEgASgJQgq6SAdyBRABGNAPEiYKBm91dHB1dBgCIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZSJHChNDb21wbGV0ZVJ1blJlc3BvbnNlEh4KA3J1bhgBIAEoCzIRLnNpZ25hbGJveC52MS5SdW4SEAoIcG9zaXRpb24YAiABKAQiYAoORmFpbFJ1blJlcXVlc3QSHwoLbGVhc2VfdG9rZW4YASABKAlCCrpIB3IFEAEY0A8SLQoFZXJyb3IYAiABKAsyFi5zaWduYWxib3gudjEuUnVuRXJyb3JCBrpIA8gBASJDCg9GYWlsUnVuUmVzcG9uc2USHgoDcnVuGAEgASgLMhEuc2lnbmFsYm94LnYxLlJ1bhIQCghwb3NpdGlvbhgCIAEoBCJyChFTdXNwZW5kUnVuUmVxdWVzdBIfCgtsZWFzZV90b2tlbhgBIAEoCUIKukgHcgUQARjQDxI8Cgpjb25kaXRpb25zGAIgAygLMhsuc2lnbmFsYm94LnYxLldha2VDb25kaXRpb25CC7pICJIBBQgBEOgHImoKElN1c3BlbmRSdW5SZXNwb25zZRIeCgNydW4YASABKAsyES5zaWduYWxib3gudjEuUnVuEhAKCHBvc2l0aW9uGAIgASgEEhEKCXN1c3BlbmRlZBgDIAEoCBIPCgdob2xkaW5nGAQgAygNImgKFFB1Ymxpc2hEZWx0YXNSZXF1ZXN0Eh8KC2xlYXNlX3Rva2VuGAEgASgJQgq6SAdyBRABGNAPEi8KBmRlbHRhcxgCIAMoCzITLnNpZ25hbGJveC52MS5EZWx0YUIKukgHkgEECAEQZCIXChVQdWJsaXNoRGVsdGFzUmVzcG9uc2UiQwoTUmVwb3J0V29ya2VyUmVxdWVzdBIsCgZ3b3JrZXIYASABKAsyFC5zaWduYWxib3gudjEuV29ya2VyQga6SAPIAQEiFgoUUmVwb3J0V29ya2VyUmVzcG9uc2UiTgoSTGlzdFdvcmtlcnNSZXF1ZXN0EhoKCXBhZ2Vfc2l6ZRgBIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAIgASgJQgi6SAVyAxjoByJVChNMaXN0V29ya2Vyc1Jlc3BvbnNlEiUKB3dvcmtlcnMYASADKAsyFC5zaWduYWxib3gudjEuV29ya2VyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKMBwoLV29ya1JlcXVlc3QSDAoEY2FsbBgBIAEoBBImCgR3YW50GAIgASgLMhYuc2lnbmFsYm94LnYxLldvcmtXYW50SAASMwoJaGVhcnRiZWF0GAMgASgLMh4uc2lnbmFsYm94LnYxLkhlYXJ0YmVhdFJlcXVlc3RIABI2CgtyZWxlYXNlX3J1bhgEIAEoCzIfLnNpZ25hbGJveC52MS5SZWxlYXNlUnVuUmVxdWVzdEgAEjQKCnN0YXJ0X3N0ZXAYBSABKAsyHi5zaWduYWxib3gudjEuU3RhcnRTdGVwUmVxdWVzdEgAEjoKDWNvbXBsZXRlX3N0ZXAYBiABKAsyIS5zaWduYWxib3gudjEuQ29tcGxldGVTdGVwUmVxdWVzdEgAEjIKCWZhaWxfc3RlcBgHIAEoCzIdLnNpZ25hbGJveC52MS5GYWlsU3RlcFJlcXVlc3RIABI9Cg9zdGFydF90b29sX2NhbGwYCCABKAsyIi5zaWduYWxib3gudjEuU3RhcnRUb29sQ2FsbFJlcXVlc3RIABJBChFzdWNjZWVkX3Rvb2xfY2FsbBgJIAEoCzIkLnNpZ25hbGJveC52MS5TdWNjZWVkVG9vbENhbGxSZXF1ZXN0SAASOwoOZmFpbF90b29sX2NhbGwYCiABKAsyIS5zaWduYWxib3gudjEuRmFpbFRvb2xDYWxsUmVxdWVzdEgAEkUKE3JlY29uY2lsZV90b29sX2NhbGwYCyABKAsyJi5zaWduYWxib3gudjEuUmVjb25jaWxlVG9vbENhbGxSZXF1ZXN0SAASNgoLc3VzcGVuZF9ydW4YDCABKAsyHy5zaWduYWxib3gudjEuU3VzcGVuZFJ1blJlcXVlc3RIABI8Cg5wdWJsaXNoX2RlbHRhcxgNIAEoCzIiLnNpZ25hbGJveC52MS5QdWJsaXNoRGVsdGFzUmVxdWVzdEgAEjoKDXJlcG9ydF93b3JrZXIYDiABKAsyIS5zaWduYWxib3gudjEuUmVwb3J0V29ya2VyUmVxdWVzdEgAEjgKDGNvbXBsZXRlX3J1bhgPIAEoCzIgLnNpZ25hbGJveC52MS5Db21wbGV0ZVJ1blJlcXVlc3RIABIwCghmYWlsX3J1bhgQIAEoCzIcLnNpZ25hbGJveC52MS5GYWlsUnVuUmVxdWVzdEgAQhAKB3JlcXVlc3QSBbpIAggBIlAKCFdvcmtXYW50EiwKBWNsYWltGAEgASgLMh0uc2lnbmFsYm94LnYxLkNsYWltUnVuUmVxdWVzdBIWCgRydW5zGAIgASgNQgi6SAUqAxiQTiL2BwoMV29ya1Jlc3BvbnNlEgwKBGNhbGwYASABKAQSLQoDcnVuGAIgASgLMh4uc2lnbmFsYm94LnYxLkNsYWltUnVuUmVzcG9uc2VIABI0CgloZWFydGJlYXQYAyABKAsyHy5zaWduYWxib3gudjEuSGVhcnRiZWF0UmVzcG9uc2VIABI3CgtyZWxlYXNlX3J1bhgEIAEoCzIgLnNpZ25hbGJveC52MS5SZWxlYXNlUnVuUmVzcG9uc2VIABI1CgpzdGFydF9zdGVwGAUgASgLMh8uc2lnbmFsYm94LnYxLlN0YXJ0U3RlcFJlc3BvbnNlSAASOwoNY29tcGxldGVfc3RlcBgGIAEoCzIiLnNpZ25hbGJveC52MS5Db21wbGV0ZVN0ZXBSZXNwb25zZUgAEjMKCWZhaWxfc3RlcBgHIAEoCzIeLnNpZ25hbGJveC52MS5GYWlsU3RlcFJlc3BvbnNlSAASPgoPc3RhcnRfdG9vbF9jYWxsGAggASgLMiMuc2lnbmFsYm94LnYxLlN0YXJ0VG9vbENhbGxSZXNwb25zZUgAEkIKEXN1Y2NlZWRfdG9vbF9jYWxsGAkgASgLMiUuc2lnbmFsYm94LnYxLlN1Y2NlZWRUb29sQ2FsbFJlc3BvbnNlSAASPAoOZmFpbF90b29sX2NhbGwYCiABKAsyIi5zaWduYWxib3gudjEuRmFpbFRvb2xDYWxsUmVzcG9uc2VIABJGChNyZWNvbmNpbGVfdG9vbF9jYWxsGAsgASgLMicuc2lnbmFsYm94LnYxLlJlY29uY2lsZVRvb2xDYWxsUmVzcG9uc2VIABI3CgtzdXNwZW5kX3J1bhgMIAEoCzIgLnNpZ25hbGJveC52MS5TdXNwZW5kUnVuUmVzcG9uc2VIABI9Cg5wdWJsaXNoX2RlbHRhcxgNIAEoCzIjLnNpZ25hbGJveC52MS5QdWJsaXNoRGVsdGFzUmVzcG9uc2VIABI7Cg1yZXBvcnRfd29ya2VyGA4gASgLMiIuc2lnbmFsYm94LnYxLlJlcG9ydFdvcmtlclJlc3BvbnNlSAASOQoMY29tcGxldGVfcnVuGA8gASgLMiEuc2lnbmFsYm94LnYxLkNvbXBsZXRlUnVuUmVzcG9uc2VIABIxCghmYWlsX3J1bhgQIAEoCzIdLnNpZ25hbGJveC52MS5GYWlsUnVuUmVzcG9uc2VIABIoCgVlcnJvchgRIAEoCzIXLnNpZ25hbGJveC52MS5Xb3JrRXJyb3JIABIuCghkcmFpbmluZxgSIAEoCzIaLnNpZ25hbGJveC52MS5Xb3JrRHJhaW5pbmdIAEIKCghyZXNwb25zZSKkAQoJV29ya0Vycm9yEgwKBGNvZGUYASABKAUSDgoGcmVhc29uGAIgASgJEg8KB21lc3NhZ2UYAyABKAkSNwoIbWV0YWRhdGEYBCADKAsyJS5zaWduYWxib3gudjEuV29ya0Vycm9yLk1ldGFkYXRhRW50cnkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIg4KDFdvcmtEcmFpbmluZzLbCwoNRW5naW5lU2VydmljZRJJCghDbGFpbVJ1bhIdLnNpZ25hbGJveC52MS5DbGFpbVJ1blJlcXVlc3QaHi5zaWduYWxib3gudjEuQ2xhaW1SdW5SZXNwb25zZRJRCglIZWFydGJlYXQSHi5zaWduYWxib3gudjEuSGVhcnRiZWF0UmVxdWVzdBofLnNpZ25hbGJveC52MS5IZWFydGJlYXRSZXNwb25zZSIDkAICElQKClJlbGVhc2VSdW4SHy5zaWduYWxib3gudjEuUmVsZWFzZVJ1blJlcXVlc3QaIC5zaWduYWxib3gudjEuUmVsZWFzZVJ1blJlc3BvbnNlIgOQAgISUQoJU3RhcnRTdGVwEh4uc2lnbmFsYm94LnYxLlN0YXJ0U3RlcFJlcXVlc3QaHy5zaWduYWxib3gudjEuU3RhcnRTdGVwUmVzcG9uc2UiA5ACAhJaCgxDb21wbGV0ZVN0ZXASIS5zaWduYWxib3gudjEuQ29tcGxldGVTdGVwUmVxdWVzdBoiLnNpZ25hbGJveC52MS5Db21wbGV0ZVN0ZXBSZXNwb25zZSIDkAICEk4KCEZhaWxTdGVwEh0uc2lnbmFsYm94LnYxLkZhaWxTdGVwUmVxdWVzdBoeLnNpZ25hbGJveC52MS5GYWlsU3RlcFJlc3BvbnNlIgOQAgISXQoNU3RhcnRUb29sQ2FsbBIiLnNpZ25hbGJveC52MS5TdGFydFRvb2xDYWxsUmVxdWVzdBojLnNpZ25hbGJveC52MS5TdGFydFRvb2xDYWxsUmVzcG9uc2UiA5ACAhJjCg9TdWNjZWVkVG9vbENhbGwSJC5zaWduYWxib3gudjEuU3VjY2VlZFRvb2xDYWxsUmVxdWVzdBolLnNpZ25hbGJveC52MS5TdWNjZWVkVG9vbENhbGxSZXNwb25zZSIDkAICEloKDEZhaWxUb29sQ2FsbBIhLnNpZ25hbGJveC52MS5GYWlsVG9vbENhbGxSZXF1ZXN0GiIuc2lnbmFsYm94LnYxLkZhaWxUb29sQ2FsbFJlc3BvbnNlIgOQAgISaQoRUmVjb25jaWxlVG9vbENhbGwSJi5zaWduYWxib3gudjEuUmVjb25jaWxlVG9vbENhbGxSZXF1ZXN0Gicuc2lnbmFsYm94LnYxLlJlY29uY2lsZVRvb2xDYWxsUmVzcG9uc2UiA5ACAhJUCgpTdXNwZW5kUnVuEh8uc2lnbmFsYm94LnYxLlN1c3BlbmRSdW5SZXF1ZXN0GiAuc2lnbmFsYm94LnYxLlN1c3BlbmRSdW5SZXNwb25zZSIDkAICElgKDVB1Ymxpc2hEZWx0YXMSIi5zaWduYWxib3gudjEuUHVibGlzaERlbHRhc1JlcXVlc3QaIy5zaWduYWxib3gudjEuUHVibGlzaERlbHRhc1Jlc3BvbnNlEloKDFJlcG9ydFdvcmtlchIhLnNpZ25hbGJveC52MS5SZXBvcnRXb3JrZXJSZXF1ZXN0GiIuc2lnbmFsYm94LnYxLlJlcG9ydFdvcmtlclJlc3BvbnNlIgOQAgISVwoLTGlzdFdvcmtlcnMSIC5zaWduYWxib3gudjEuTGlzdFdvcmtlcnNSZXF1ZXN0GiEuc2lnbmFsYm94LnYxLkxpc3RXb3JrZXJzUmVzcG9uc2UiA5ACARJBCgRXb3JrEhkuc2lnbmFsYm94LnYxLldvcmtSZXF1ZXN0Ghouc2lnbmFsYm94LnYxLldvcmtSZXNwb25zZSgBMAESVwoLQ29tcGxldGVSdW4SIC5zaWduYWxib3gudjEuQ29tcGxldGVSdW5SZXF1ZXN0GiEuc2lnbmFsYm94LnYxLkNvbXBsZXRlUnVuUmVzcG9uc2UiA5ACAhJLCgdGYWlsUnVuEhwuc2lnbmFsYm94LnYxLkZhaWxSdW5SZXF1ZXN0Gh0uc2lnbmFsYm94LnYxLkZhaWxSdW5SZXNwb25zZSIDkAICYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_signalbox_v1_common, file_signalbox_v1_delta, file_signalbox_v1_run, file_signalbox_v1_worker]);
 
 /**
  * ClaimRunRequest says what a worker can do.
@@ -96,14 +100,15 @@ export type ClaimRunResponse = Message<"signalbox.v1.ClaimRunResponse"> & {
   leaseTtl?: Duration | undefined;
 
   /**
-   * recorded_steps are the completed steps of earlier attempts in order of their first start, at most 2 MiB of them.
+   * recorded_steps are all steps of earlier attempts, whatever their status, in order of their first start. Outputs beyond
+   * 2 MiB are left out (output_omitted).
    *
    * @generated from field: repeated signalbox.v1.Step recorded_steps = 5;
    */
   recordedSteps: Step[];
 
   /**
-   * recorded_steps_complete is false when some did not fit; StartStep answers each of those all the same.
+   * recorded_steps_complete is false when some outputs did not fit; StartStep answers each of those.
    *
    * @generated from field: bool recorded_steps_complete = 6;
    */
@@ -122,6 +127,35 @@ export type ClaimRunResponse = Message<"signalbox.v1.ClaimRunResponse"> & {
    * @generated from field: uint64 position = 8;
    */
   position: bigint;
+
+  /**
+   * recorded_tool_calls are all tool calls of earlier attempts, without arguments, in order of their first start. Results
+   * beyond 2 MiB, the outputs of steps included, are left out (result_omitted).
+   *
+   * @generated from field: repeated signalbox.v1.ToolCall recorded_tool_calls = 9;
+   */
+  recordedToolCalls: ToolCall[];
+
+  /**
+   * messages are what was said to the run so far, in order; at most 2 MiB of them, the newest left out.
+   *
+   * @generated from field: repeated signalbox.v1.RunMessage messages = 10;
+   */
+  messages: RunMessage[];
+
+  /**
+   * messages_complete is false when some did not fit; ListEvents has them all.
+   *
+   * @generated from field: bool messages_complete = 11;
+   */
+  messagesComplete: boolean;
+
+  /**
+   * server_time is the server's clock at the claim.
+   *
+   * @generated from field: google.protobuf.Timestamp server_time = 12;
+   */
+  serverTime?: Timestamp | undefined;
 };
 
 /**
@@ -171,6 +205,14 @@ export type HeartbeatResponse = Message<"signalbox.v1.HeartbeatResponse"> & {
    * @generated from field: bool cancel_requested = 2;
    */
   cancelRequested: boolean;
+
+  /**
+   * pause_requested is true when the run is to pause: end what is under way, start nothing more, and give it back with
+   * ReleaseRun.
+   *
+   * @generated from field: bool pause_requested = 3;
+   */
+  pauseRequested: boolean;
 };
 
 /**
@@ -276,6 +318,49 @@ export type StartStepRequest = Message<"signalbox.v1.StartStepRequest"> & {
    * @generated from field: google.protobuf.Value input = 4;
    */
   input?: Value | undefined;
+
+  /**
+   * kind says what the step does, default STEP_KIND_FUNCTION.
+   *
+   * @generated from field: signalbox.v1.StepKind kind = 5;
+   */
+  kind: StepKind;
+
+  /**
+   * sequence is the place of the step among the run's steps and tool calls as its code asks for them, from 1; 0 when the
+   * worker does not count.
+   *
+   * @generated from field: uint32 sequence = 6;
+   */
+  sequence: number;
+
+  /**
+   * delay is how long a step of STEP_KIND_SLEEP lasts from its first start, up to 366 days.
+   *
+   * @generated from field: google.protobuf.Duration delay = 7;
+   */
+  delay?: Duration | undefined;
+
+  /**
+   * wake_time is when a step of STEP_KIND_SLEEP ends, instead of delay.
+   *
+   * @generated from field: google.protobuf.Timestamp wake_time = 8;
+   */
+  wakeTime?: Timestamp | undefined;
+
+  /**
+   * child_run_id is the run that a step of STEP_KIND_RUN waits for: a child of this run.
+   *
+   * @generated from field: string child_run_id = 9;
+   */
+  childRunId: string;
+
+  /**
+   * thread_id is the thread that a step of STEP_KIND_MESSAGE listens to; empty for messages without one.
+   *
+   * @generated from field: string thread_id = 10;
+   */
+  threadId: string;
 };
 
 /**
@@ -507,6 +592,28 @@ export type StartToolCallRequest = Message<"signalbox.v1.StartToolCallRequest"> 
    * @generated from field: google.protobuf.Value arguments = 7;
    */
   arguments?: Value | undefined;
+
+  /**
+   * sequence is the place of the call among the run's steps and tool calls as its code asks for them, from 1; 0 when the
+   * worker does not count.
+   *
+   * @generated from field: uint32 sequence = 8;
+   */
+  sequence: number;
+
+  /**
+   * version is the tool's version; empty for none.
+   *
+   * @generated from field: string version = 9;
+   */
+  version: string;
+
+  /**
+   * reversible says that what the tool does can be undone.
+   *
+   * @generated from field: bool reversible = 10;
+   */
+  reversible: boolean;
 };
 
 /**
@@ -867,6 +974,608 @@ export const FailRunResponseSchema: GenMessage<FailRunResponse> = /*@__PURE__*/
   messageDesc(file_signalbox_v1_engine_service, 23);
 
 /**
+ * SuspendRunRequest says what the run waits for.
+ *
+ * @generated from message signalbox.v1.SuspendRunRequest
+ */
+export type SuspendRunRequest = Message<"signalbox.v1.SuspendRunRequest"> & {
+  /**
+   * lease_token is the token of the claim.
+   *
+   * @generated from field: string lease_token = 1;
+   */
+  leaseToken: string;
+
+  /**
+   * conditions are what ends the wait: the first that holds.
+   *
+   * @generated from field: repeated signalbox.v1.WakeCondition conditions = 2;
+   */
+  conditions: WakeCondition[];
+};
+
+/**
+ * Describes the message signalbox.v1.SuspendRunRequest.
+ * Use `create(SuspendRunRequestSchema)` to create a new message.
+ */
+export const SuspendRunRequestSchema: GenMessage<SuspendRunRequest> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_engine_service, 24);
+
+/**
+ * SuspendRunResponse says whether the run waits.
+ *
+ * @generated from message signalbox.v1.SuspendRunResponse
+ */
+export type SuspendRunResponse = Message<"signalbox.v1.SuspendRunResponse"> & {
+  /**
+   * run is the run after the change.
+   *
+   * @generated from field: signalbox.v1.Run run = 1;
+   */
+  run?: Run | undefined;
+
+  /**
+   * position is where the log stood after this command; give it as min_position to read your own write.
+   *
+   * @generated from field: uint64 position = 2;
+   */
+  position: bigint;
+
+  /**
+   * suspended is true when the lease is given back; false when the worker goes on because a condition holds already.
+   *
+   * @generated from field: bool suspended = 3;
+   */
+  suspended: boolean;
+
+  /**
+   * holding are the places, from 0, of the conditions that hold already.
+   *
+   * @generated from field: repeated uint32 holding = 4;
+   */
+  holding: number[];
+};
+
+/**
+ * Describes the message signalbox.v1.SuspendRunResponse.
+ * Use `create(SuspendRunResponseSchema)` to create a new message.
+ */
+export const SuspendRunResponseSchema: GenMessage<SuspendRunResponse> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_engine_service, 25);
+
+/**
+ * PublishDeltasRequest is output in the making.
+ *
+ * @generated from message signalbox.v1.PublishDeltasRequest
+ */
+export type PublishDeltasRequest = Message<"signalbox.v1.PublishDeltasRequest"> & {
+  /**
+   * lease_token is the token of the claim.
+   *
+   * @generated from field: string lease_token = 1;
+   */
+  leaseToken: string;
+
+  /**
+   * deltas are the pieces, in order; together at most 256 KiB.
+   *
+   * @generated from field: repeated signalbox.v1.Delta deltas = 2;
+   */
+  deltas: Delta[];
+};
+
+/**
+ * Describes the message signalbox.v1.PublishDeltasRequest.
+ * Use `create(PublishDeltasRequestSchema)` to create a new message.
+ */
+export const PublishDeltasRequestSchema: GenMessage<PublishDeltasRequest> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_engine_service, 26);
+
+/**
+ * PublishDeltasResponse is empty.
+ *
+ * @generated from message signalbox.v1.PublishDeltasResponse
+ */
+export type PublishDeltasResponse = Message<"signalbox.v1.PublishDeltasResponse"> & {
+};
+
+/**
+ * Describes the message signalbox.v1.PublishDeltasResponse.
+ * Use `create(PublishDeltasResponseSchema)` to create a new message.
+ */
+export const PublishDeltasResponseSchema: GenMessage<PublishDeltasResponse> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_engine_service, 27);
+
+/**
+ * ReportWorkerRequest is a worker as it is now.
+ *
+ * @generated from message signalbox.v1.ReportWorkerRequest
+ */
+export type ReportWorkerRequest = Message<"signalbox.v1.ReportWorkerRequest"> & {
+  /**
+   * worker is the worker; output-only fields are ignored.
+   *
+   * @generated from field: signalbox.v1.Worker worker = 1;
+   */
+  worker?: Worker | undefined;
+};
+
+/**
+ * Describes the message signalbox.v1.ReportWorkerRequest.
+ * Use `create(ReportWorkerRequestSchema)` to create a new message.
+ */
+export const ReportWorkerRequestSchema: GenMessage<ReportWorkerRequest> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_engine_service, 28);
+
+/**
+ * ReportWorkerResponse is empty.
+ *
+ * @generated from message signalbox.v1.ReportWorkerResponse
+ */
+export type ReportWorkerResponse = Message<"signalbox.v1.ReportWorkerResponse"> & {
+};
+
+/**
+ * Describes the message signalbox.v1.ReportWorkerResponse.
+ * Use `create(ReportWorkerResponseSchema)` to create a new message.
+ */
+export const ReportWorkerResponseSchema: GenMessage<ReportWorkerResponse> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_engine_service, 29);
+
+/**
+ * ListWorkersRequest asks for a page of workers.
+ *
+ * @generated from message signalbox.v1.ListWorkersRequest
+ */
+export type ListWorkersRequest = Message<"signalbox.v1.ListWorkersRequest"> & {
+  /**
+   * page_size is the most items to return, default 50; more than 200 is taken as 200.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * page_token is next_page_token of the page before; empty for the first. Other fields must be the same as then.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message signalbox.v1.ListWorkersRequest.
+ * Use `create(ListWorkersRequestSchema)` to create a new message.
+ */
+export const ListWorkersRequestSchema: GenMessage<ListWorkersRequest> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_engine_service, 30);
+
+/**
+ * ListWorkersResponse is a page of workers.
+ *
+ * @generated from message signalbox.v1.ListWorkersResponse
+ */
+export type ListWorkersResponse = Message<"signalbox.v1.ListWorkersResponse"> & {
+  /**
+   * workers are the workers by worker_id.
+   *
+   * @generated from field: repeated signalbox.v1.Worker workers = 1;
+   */
+  workers: Worker[];
+
+  /**
+   * next_page_token asks for the next page; empty when this is the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message signalbox.v1.ListWorkersResponse.
+ * Use `create(ListWorkersResponseSchema)` to create a new message.
+ */
+export const ListWorkersResponseSchema: GenMessage<ListWorkersResponse> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_engine_service, 31);
+
+/**
+ * WorkRequest is one message of a worker on its stream.
+ *
+ * @generated from message signalbox.v1.WorkRequest
+ */
+export type WorkRequest = Message<"signalbox.v1.WorkRequest"> & {
+  /**
+   * call is the number of the call, chosen by the worker, 1 or more; its answer carries it. 0 for want.
+   *
+   * @generated from field: uint64 call = 1;
+   */
+  call: bigint;
+
+  /**
+   * request is the call. want comes first.
+   *
+   * @generated from oneof signalbox.v1.WorkRequest.request
+   */
+  request: {
+    /**
+     * want says what the worker can do and how many runs it wants.
+     *
+     * @generated from field: signalbox.v1.WorkWant want = 2;
+     */
+    value: WorkWant;
+    case: "want";
+  } | {
+    /**
+     * heartbeat is Heartbeat.
+     *
+     * @generated from field: signalbox.v1.HeartbeatRequest heartbeat = 3;
+     */
+    value: HeartbeatRequest;
+    case: "heartbeat";
+  } | {
+    /**
+     * release_run is ReleaseRun.
+     *
+     * @generated from field: signalbox.v1.ReleaseRunRequest release_run = 4;
+     */
+    value: ReleaseRunRequest;
+    case: "releaseRun";
+  } | {
+    /**
+     * start_step is StartStep.
+     *
+     * @generated from field: signalbox.v1.StartStepRequest start_step = 5;
+     */
+    value: StartStepRequest;
+    case: "startStep";
+  } | {
+    /**
+     * complete_step is CompleteStep.
+     *
+     * @generated from field: signalbox.v1.CompleteStepRequest complete_step = 6;
+     */
+    value: CompleteStepRequest;
+    case: "completeStep";
+  } | {
+    /**
+     * fail_step is FailStep.
+     *
+     * @generated from field: signalbox.v1.FailStepRequest fail_step = 7;
+     */
+    value: FailStepRequest;
+    case: "failStep";
+  } | {
+    /**
+     * start_tool_call is StartToolCall.
+     *
+     * @generated from field: signalbox.v1.StartToolCallRequest start_tool_call = 8;
+     */
+    value: StartToolCallRequest;
+    case: "startToolCall";
+  } | {
+    /**
+     * succeed_tool_call is SucceedToolCall.
+     *
+     * @generated from field: signalbox.v1.SucceedToolCallRequest succeed_tool_call = 9;
+     */
+    value: SucceedToolCallRequest;
+    case: "succeedToolCall";
+  } | {
+    /**
+     * fail_tool_call is FailToolCall.
+     *
+     * @generated from field: signalbox.v1.FailToolCallRequest fail_tool_call = 10;
+     */
+    value: FailToolCallRequest;
+    case: "failToolCall";
+  } | {
+    /**
+     * reconcile_tool_call is ReconcileToolCall.
+     *
+     * @generated from field: signalbox.v1.ReconcileToolCallRequest reconcile_tool_call = 11;
+     */
+    value: ReconcileToolCallRequest;
+    case: "reconcileToolCall";
+  } | {
+    /**
+     * suspend_run is SuspendRun.
+     *
+     * @generated from field: signalbox.v1.SuspendRunRequest suspend_run = 12;
+     */
+    value: SuspendRunRequest;
+    case: "suspendRun";
+  } | {
+    /**
+     * publish_deltas is PublishDeltas.
+     *
+     * @generated from field: signalbox.v1.PublishDeltasRequest publish_deltas = 13;
+     */
+    value: PublishDeltasRequest;
+    case: "publishDeltas";
+  } | {
+    /**
+     * report_worker is ReportWorker.
+     *
+     * @generated from field: signalbox.v1.ReportWorkerRequest report_worker = 14;
+     */
+    value: ReportWorkerRequest;
+    case: "reportWorker";
+  } | {
+    /**
+     * complete_run is CompleteRun.
+     *
+     * @generated from field: signalbox.v1.CompleteRunRequest complete_run = 15;
+     */
+    value: CompleteRunRequest;
+    case: "completeRun";
+  } | {
+    /**
+     * fail_run is FailRun.
+     *
+     * @generated from field: signalbox.v1.FailRunRequest fail_run = 16;
+     */
+    value: FailRunRequest;
+    case: "failRun";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message signalbox.v1.WorkRequest.
+ * Use `create(WorkRequestSchema)` to create a new message.
+ */
+export const WorkRequestSchema: GenMessage<WorkRequest> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_engine_service, 32);
+
+/**
+ * WorkWant says how many runs a worker wants. The first on a stream also says of which handlers and queues.
+ *
+ * @generated from message signalbox.v1.WorkWant
+ */
+export type WorkWant = Message<"signalbox.v1.WorkWant"> & {
+  /**
+   * claim is what ClaimRun takes; max_wait is ignored. Required in the first message, ignored in later ones.
+   *
+   * @generated from field: signalbox.v1.ClaimRunRequest claim = 1;
+   */
+  claim?: ClaimRunRequest | undefined;
+
+  /**
+   * runs is how many more runs the worker wants than it has asked for so far, 0 to 10,000.
+   *
+   * @generated from field: uint32 runs = 2;
+   */
+  runs: number;
+};
+
+/**
+ * Describes the message signalbox.v1.WorkWant.
+ * Use `create(WorkWantSchema)` to create a new message.
+ */
+export const WorkWantSchema: GenMessage<WorkWant> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_engine_service, 33);
+
+/**
+ * WorkResponse is one message of the server on a worker's stream.
+ *
+ * @generated from message signalbox.v1.WorkResponse
+ */
+export type WorkResponse = Message<"signalbox.v1.WorkResponse"> & {
+  /**
+   * call is the number of the call that this answers; 0 for a run and for draining.
+   *
+   * @generated from field: uint64 call = 1;
+   */
+  call: bigint;
+
+  /**
+   * response is the answer.
+   *
+   * @generated from oneof signalbox.v1.WorkResponse.response
+   */
+  response: {
+    /**
+     * run is a run under a lease, one of those the worker wanted.
+     *
+     * @generated from field: signalbox.v1.ClaimRunResponse run = 2;
+     */
+    value: ClaimRunResponse;
+    case: "run";
+  } | {
+    /**
+     * heartbeat answers Heartbeat.
+     *
+     * @generated from field: signalbox.v1.HeartbeatResponse heartbeat = 3;
+     */
+    value: HeartbeatResponse;
+    case: "heartbeat";
+  } | {
+    /**
+     * release_run answers ReleaseRun.
+     *
+     * @generated from field: signalbox.v1.ReleaseRunResponse release_run = 4;
+     */
+    value: ReleaseRunResponse;
+    case: "releaseRun";
+  } | {
+    /**
+     * start_step answers StartStep.
+     *
+     * @generated from field: signalbox.v1.StartStepResponse start_step = 5;
+     */
+    value: StartStepResponse;
+    case: "startStep";
+  } | {
+    /**
+     * complete_step answers CompleteStep.
+     *
+     * @generated from field: signalbox.v1.CompleteStepResponse complete_step = 6;
+     */
+    value: CompleteStepResponse;
+    case: "completeStep";
+  } | {
+    /**
+     * fail_step answers FailStep.
+     *
+     * @generated from field: signalbox.v1.FailStepResponse fail_step = 7;
+     */
+    value: FailStepResponse;
+    case: "failStep";
+  } | {
+    /**
+     * start_tool_call answers StartToolCall.
+     *
+     * @generated from field: signalbox.v1.StartToolCallResponse start_tool_call = 8;
+     */
+    value: StartToolCallResponse;
+    case: "startToolCall";
+  } | {
+    /**
+     * succeed_tool_call answers SucceedToolCall.
+     *
+     * @generated from field: signalbox.v1.SucceedToolCallResponse succeed_tool_call = 9;
+     */
+    value: SucceedToolCallResponse;
+    case: "succeedToolCall";
+  } | {
+    /**
+     * fail_tool_call answers FailToolCall.
+     *
+     * @generated from field: signalbox.v1.FailToolCallResponse fail_tool_call = 10;
+     */
+    value: FailToolCallResponse;
+    case: "failToolCall";
+  } | {
+    /**
+     * reconcile_tool_call answers ReconcileToolCall.
+     *
+     * @generated from field: signalbox.v1.ReconcileToolCallResponse reconcile_tool_call = 11;
+     */
+    value: ReconcileToolCallResponse;
+    case: "reconcileToolCall";
+  } | {
+    /**
+     * suspend_run answers SuspendRun.
+     *
+     * @generated from field: signalbox.v1.SuspendRunResponse suspend_run = 12;
+     */
+    value: SuspendRunResponse;
+    case: "suspendRun";
+  } | {
+    /**
+     * publish_deltas answers PublishDeltas.
+     *
+     * @generated from field: signalbox.v1.PublishDeltasResponse publish_deltas = 13;
+     */
+    value: PublishDeltasResponse;
+    case: "publishDeltas";
+  } | {
+    /**
+     * report_worker answers ReportWorker.
+     *
+     * @generated from field: signalbox.v1.ReportWorkerResponse report_worker = 14;
+     */
+    value: ReportWorkerResponse;
+    case: "reportWorker";
+  } | {
+    /**
+     * complete_run answers CompleteRun.
+     *
+     * @generated from field: signalbox.v1.CompleteRunResponse complete_run = 15;
+     */
+    value: CompleteRunResponse;
+    case: "completeRun";
+  } | {
+    /**
+     * fail_run answers FailRun.
+     *
+     * @generated from field: signalbox.v1.FailRunResponse fail_run = 16;
+     */
+    value: FailRunResponse;
+    case: "failRun";
+  } | {
+    /**
+     * error answers a call that was refused.
+     *
+     * @generated from field: signalbox.v1.WorkError error = 17;
+     */
+    value: WorkError;
+    case: "error";
+  } | {
+    /**
+     * draining says that the server shuts down and sends no more runs: open another stream, then close this one.
+     *
+     * @generated from field: signalbox.v1.WorkDraining draining = 18;
+     */
+    value: WorkDraining;
+    case: "draining";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message signalbox.v1.WorkResponse.
+ * Use `create(WorkResponseSchema)` to create a new message.
+ */
+export const WorkResponseSchema: GenMessage<WorkResponse> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_engine_service, 34);
+
+/**
+ * WorkError is why a call on a stream was refused: what the single call would have failed with.
+ *
+ * @generated from message signalbox.v1.WorkError
+ */
+export type WorkError = Message<"signalbox.v1.WorkError"> & {
+  /**
+   * code is the gRPC code.
+   *
+   * @generated from field: int32 code = 1;
+   */
+  code: number;
+
+  /**
+   * reason is the reason of google.rpc.ErrorInfo; empty for none.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * message is for people.
+   *
+   * @generated from field: string message = 3;
+   */
+  message: string;
+
+  /**
+   * metadata is that of google.rpc.ErrorInfo.
+   *
+   * @generated from field: map<string, string> metadata = 4;
+   */
+  metadata: { [key: string]: string };
+};
+
+/**
+ * Describes the message signalbox.v1.WorkError.
+ * Use `create(WorkErrorSchema)` to create a new message.
+ */
+export const WorkErrorSchema: GenMessage<WorkError> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_engine_service, 35);
+
+/**
+ * WorkDraining is empty.
+ *
+ * @generated from message signalbox.v1.WorkDraining
+ */
+export type WorkDraining = Message<"signalbox.v1.WorkDraining"> & {
+};
+
+/**
+ * Describes the message signalbox.v1.WorkDraining.
+ * Use `create(WorkDrainingSchema)` to create a new message.
+ */
+export const WorkDrainingSchema: GenMessage<WorkDraining> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_engine_service, 36);
+
+/**
  * EngineService is what workers speak. A claim gives a lease token; every other call names only that token, and is
  * refused with LEASE_LOST, nothing written, once the run has moved on. Every call may be repeated.
  *
@@ -894,7 +1603,8 @@ export const EngineService: GenService<{
     output: typeof HeartbeatResponseSchema;
   },
   /**
-   * ReleaseRun gives the run back unharmed: it is queued again and the attempt does not count as failed.
+   * ReleaseRun gives the run back unharmed: it is queued again and the attempt does not count as failed. A run that was
+   * asked to pause, or whose budget is used up, is paused.
    *
    * @generated from rpc signalbox.v1.EngineService.ReleaseRun
    */
@@ -905,7 +1615,7 @@ export const EngineService: GenService<{
   },
   /**
    * StartStep records the start of a step. A step that is completed already is answered with its output and nothing
-   * is recorded. PAYLOAD_TOO_LARGE, QUOTA_EXCEEDED.
+   * is recorded. PAYLOAD_TOO_LARGE, QUOTA_EXCEEDED, BUDGET_EXCEEDED, PAUSE_REQUESTED.
    *
    * @generated from rpc signalbox.v1.EngineService.StartStep
    */
@@ -937,7 +1647,7 @@ export const EngineService: GenService<{
   /**
    * StartToolCall records that a tool is about to be called. A call whose result is on record is answered with
    * it and nothing is recorded; one with an unknown outcome is refused (INVALID_STATE) until it is reconciled, and starts
-   * again when it turned out to have had no effect.
+   * again when it turned out to have had no effect. BUDGET_EXCEEDED, PAUSE_REQUESTED.
    *
    * @generated from rpc signalbox.v1.EngineService.StartToolCall
    */
@@ -976,6 +1686,61 @@ export const EngineService: GenService<{
     methodKind: "unary";
     input: typeof ReconcileToolCallRequestSchema;
     output: typeof ReconcileToolCallResponseSchema;
+  },
+  /**
+   * SuspendRun gives the run back until one of the conditions holds. When one holds already, nothing is recorded: the
+   * answer says which, and the worker goes on under its lease. INVALID_STATE for a child that no step of the run started.
+   *
+   * @generated from rpc signalbox.v1.EngineService.SuspendRun
+   */
+  suspendRun: {
+    methodKind: "unary";
+    input: typeof SuspendRunRequestSchema;
+    output: typeof SuspendRunResponseSchema;
+  },
+  /**
+   * PublishDeltas shows output while it is made, to those who subscribe with include_deltas. Nothing of it is recorded,
+   * and some may be lost: what counts is the output of the step. LEASE_LOST, PAYLOAD_TOO_LARGE.
+   *
+   * @generated from rpc signalbox.v1.EngineService.PublishDeltas
+   */
+  publishDeltas: {
+    methodKind: "unary";
+    input: typeof PublishDeltasRequestSchema;
+    output: typeof PublishDeltasResponseSchema;
+  },
+  /**
+   * ReportWorker says that a worker is there and what it does; repeat it every 15 s. Idempotent.
+   *
+   * @generated from rpc signalbox.v1.EngineService.ReportWorker
+   */
+  reportWorker: {
+    methodKind: "unary";
+    input: typeof ReportWorkerRequestSchema;
+    output: typeof ReportWorkerResponseSchema;
+  },
+  /**
+   * ListWorkers returns the workers that have reported lately, by worker_id. One that has not for 45 s is SILENT, and is
+   * forgotten after 10 minutes.
+   *
+   * @generated from rpc signalbox.v1.EngineService.ListWorkers
+   */
+  listWorkers: {
+    methodKind: "unary";
+    input: typeof ListWorkersRequestSchema;
+    output: typeof ListWorkersResponseSchema;
+  },
+  /**
+   * Work carries the calls above on one stream: the worker says once what it can do and how many runs it wants, the server
+   * sends runs as they come, and every other call is answered under its number, in any order. A stream that breaks ends
+   * no lease: go on with the lease tokens on another stream, or with single calls.
+   *
+   * @generated from rpc signalbox.v1.EngineService.Work
+   */
+  work: {
+    methodKind: "bidi_streaming";
+    input: typeof WorkRequestSchema;
+    output: typeof WorkResponseSchema;
   },
   /**
    * CompleteRun ends the run with its output. PAYLOAD_TOO_LARGE.

@@ -10,15 +10,23 @@ import type { AgentArchived, AgentCreated, AgentUpdated } from "./agent_event_pb
 import { file_signalbox_v1_agent_event } from "./agent_event_pb.ts";
 import type { Principal, Zone } from "./common_pb.ts";
 import { file_signalbox_v1_common } from "./common_pb.ts";
-import type { RunAttemptFailed, RunCanceled, RunClaimed, RunCreated, RunFailed, RunLeaseExpired, RunReleased, RunSucceeded, StepCompleted, StepFailed, StepStarted, ToolCallFailed, ToolCallReconciled, ToolCallStarted, ToolCallSucceeded } from "./run_event_pb.ts";
+import type { DocumentAdded, DocumentDeleted } from "./document_event_pb.ts";
+import { file_signalbox_v1_document_event } from "./document_event_pb.ts";
+import type { QueueUpdated } from "./queue_event_pb.ts";
+import { file_signalbox_v1_queue_event } from "./queue_event_pb.ts";
+import type { RunAttemptFailed, RunCanceled, RunChildEnded, RunClaimed, RunCreated, RunFailed, RunLeaseExpired, RunMessageReceived, RunPaused, RunPauseRequested, RunReleased, RunResumed, RunSucceeded, RunSuspended, RunWoken, StepCompleted, StepFailed, StepReused, StepStarted, ToolCallFailed, ToolCallReconciled, ToolCallReused, ToolCallStarted, ToolCallSucceeded } from "./run_event_pb.ts";
 import { file_signalbox_v1_run_event } from "./run_event_pb.ts";
+import type { ScheduleArchived, ScheduleCreated, ScheduleFired, ScheduleUpdated } from "./schedule_event_pb.ts";
+import { file_signalbox_v1_schedule_event } from "./schedule_event_pb.ts";
+import type { SessionCompacted } from "./session_event_pb.ts";
+import { file_signalbox_v1_session_event } from "./session_event_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file signalbox/v1/event.proto.
  */
 export const file_signalbox_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChhzaWduYWxib3gvdjEvZXZlbnQucHJvdG8SDHNpZ25hbGJveC52MSLmCgoFRXZlbnQSEAoIZXZlbnRfaWQYASABKAkSEAoIcG9zaXRpb24YAiABKAQSFAoMd29ya3NwYWNlX2lkGAMgASgJEg8KB3Jvb21faWQYBCABKAkSJwoGc3RyZWFtGAUgASgLMhcuc2lnbmFsYm94LnYxLlN0cmVhbVJlZhIXCg9zdHJlYW1fc2VxdWVuY2UYBiABKAQSDAoEdHlwZRgHIAEoCRImCgVhY3RvchgIIAEoCzIXLnNpZ25hbGJveC52MS5QcmluY2lwYWwSIAoEem9uZRgJIAEoDjISLnNpZ25hbGJveC52MS5ab25lEhYKDmNvcnJlbGF0aW9uX2lkGAogASgJEhQKDGNhdXNhdGlvbl9pZBgLIAEoCRITCgt0cmFjZXBhcmVudBgMIAEoCRIvCgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJcHJldl9oYXNoGA4gASgMEgwKBGhhc2gYDyABKAwSLwoLcnVuX2NyZWF0ZWQYFCABKAsyGC5zaWduYWxib3gudjEuUnVuQ3JlYXRlZEgAEi8KC3J1bl9jbGFpbWVkGBUgASgLMhguc2lnbmFsYm94LnYxLlJ1bkNsYWltZWRIABIxCgxydW5fcmVsZWFzZWQYFiABKAsyGS5zaWduYWxib3gudjEuUnVuUmVsZWFzZWRIABI8ChJydW5fYXR0ZW1wdF9mYWlsZWQYFyABKAsyHi5zaWduYWxib3gudjEuUnVuQXR0ZW1wdEZhaWxlZEgAEjoKEXJ1bl9sZWFzZV9leHBpcmVkGBggASgLMh0uc2lnbmFsYm94LnYxLlJ1bkxlYXNlRXhwaXJlZEgAEjMKDXJ1bl9zdWNjZWVkZWQYGSABKAsyGi5zaWduYWxib3gudjEuUnVuU3VjY2VlZGVkSAASLQoKcnVuX2ZhaWxlZBgaIAEoCzIXLnNpZ25hbGJveC52MS5SdW5GYWlsZWRIABIxCgxydW5fY2FuY2VsZWQYGyABKAsyGS5zaWduYWxib3gudjEuUnVuQ2FuY2VsZWRIABIxCgxzdGVwX3N0YXJ0ZWQYKCABKAsyGS5zaWduYWxib3gudjEuU3RlcFN0YXJ0ZWRIABI1Cg5zdGVwX2NvbXBsZXRlZBgpIAEoCzIbLnNpZ25hbGJveC52MS5TdGVwQ29tcGxldGVkSAASLwoLc3RlcF9mYWlsZWQYKiABKAsyGC5zaWduYWxib3gudjEuU3RlcEZhaWxlZEgAEjoKEXRvb2xfY2FsbF9zdGFydGVkGDIgASgLMh0uc2lnbmFsYm94LnYxLlRvb2xDYWxsU3RhcnRlZEgAEj4KE3Rvb2xfY2FsbF9zdWNjZWVkZWQYMyABKAsyHy5zaWduYWxib3gudjEuVG9vbENhbGxTdWNjZWVkZWRIABI4ChB0b29sX2NhbGxfZmFpbGVkGDQgASgLMhwuc2lnbmFsYm94LnYxLlRvb2xDYWxsRmFpbGVkSAASQAoUdG9vbF9jYWxsX3JlY29uY2lsZWQYNSABKAsyIC5zaWduYWxib3gudjEuVG9vbENhbGxSZWNvbmNpbGVkSAASMwoNYWdlbnRfY3JlYXRlZBg8IAEoCzIaLnNpZ25hbGJveC52MS5BZ2VudENyZWF0ZWRIABIzCg1hZ2VudF91cGRhdGVkGD0gASgLMhouc2lnbmFsYm94LnYxLkFnZW50VXBkYXRlZEgAEjUKDmFnZW50X2FyY2hpdmVkGD4gASgLMhsuc2lnbmFsYm94LnYxLkFnZW50QXJjaGl2ZWRIAEIJCgdwYXlsb2FkIiUKCVN0cmVhbVJlZhIMCgR0eXBlGAEgASgJEgoKAmlkGAIgASgJYgZwcm90bzM", [file_google_protobuf_timestamp, file_signalbox_v1_agent_event, file_signalbox_v1_common, file_signalbox_v1_run_event]);
+  fileDesc("ChhzaWduYWxib3gvdjEvZXZlbnQucHJvdG8SDHNpZ25hbGJveC52MSKbEgoFRXZlbnQSEAoIZXZlbnRfaWQYASABKAkSEAoIcG9zaXRpb24YAiABKAQSFAoMd29ya3NwYWNlX2lkGAMgASgJEg8KB3Jvb21faWQYBCABKAkSJwoGc3RyZWFtGAUgASgLMhcuc2lnbmFsYm94LnYxLlN0cmVhbVJlZhIXCg9zdHJlYW1fc2VxdWVuY2UYBiABKAQSDAoEdHlwZRgHIAEoCRImCgVhY3RvchgIIAEoCzIXLnNpZ25hbGJveC52MS5QcmluY2lwYWwSIAoEem9uZRgJIAEoDjISLnNpZ25hbGJveC52MS5ab25lEhYKDmNvcnJlbGF0aW9uX2lkGAogASgJEhQKDGNhdXNhdGlvbl9pZBgLIAEoCRITCgt0cmFjZXBhcmVudBgMIAEoCRIvCgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJcHJldl9oYXNoGA4gASgMEgwKBGhhc2gYDyABKAwSLwoLcnVuX2NyZWF0ZWQYFCABKAsyGC5zaWduYWxib3gudjEuUnVuQ3JlYXRlZEgAEi8KC3J1bl9jbGFpbWVkGBUgASgLMhguc2lnbmFsYm94LnYxLlJ1bkNsYWltZWRIABIxCgxydW5fcmVsZWFzZWQYFiABKAsyGS5zaWduYWxib3gudjEuUnVuUmVsZWFzZWRIABI8ChJydW5fYXR0ZW1wdF9mYWlsZWQYFyABKAsyHi5zaWduYWxib3gudjEuUnVuQXR0ZW1wdEZhaWxlZEgAEjoKEXJ1bl9sZWFzZV9leHBpcmVkGBggASgLMh0uc2lnbmFsYm94LnYxLlJ1bkxlYXNlRXhwaXJlZEgAEjMKDXJ1bl9zdWNjZWVkZWQYGSABKAsyGi5zaWduYWxib3gudjEuUnVuU3VjY2VlZGVkSAASLQoKcnVuX2ZhaWxlZBgaIAEoCzIXLnNpZ25hbGJveC52MS5SdW5GYWlsZWRIABIxCgxydW5fY2FuY2VsZWQYGyABKAsyGS5zaWduYWxib3gudjEuUnVuQ2FuY2VsZWRIABIzCg1ydW5fc3VzcGVuZGVkGBwgASgLMhouc2lnbmFsYm94LnYxLlJ1blN1c3BlbmRlZEgAEisKCXJ1bl93b2tlbhgdIAEoCzIWLnNpZ25hbGJveC52MS5SdW5Xb2tlbkgAEjYKD3J1bl9jaGlsZF9lbmRlZBgeIAEoCzIbLnNpZ25hbGJveC52MS5SdW5DaGlsZEVuZGVkSAASQAoUcnVuX21lc3NhZ2VfcmVjZWl2ZWQYHyABKAsyIC5zaWduYWxib3gudjEuUnVuTWVzc2FnZVJlY2VpdmVkSAASPgoTcnVuX3BhdXNlX3JlcXVlc3RlZBggIAEoCzIfLnNpZ25hbGJveC52MS5SdW5QYXVzZVJlcXVlc3RlZEgAEi0KCnJ1bl9wYXVzZWQYISABKAsyFy5zaWduYWxib3gudjEuUnVuUGF1c2VkSAASLwoLcnVuX3Jlc3VtZWQYIiABKAsyGC5zaWduYWxib3gudjEuUnVuUmVzdW1lZEgAEjEKDHN0ZXBfc3RhcnRlZBgoIAEoCzIZLnNpZ25hbGJveC52MS5TdGVwU3RhcnRlZEgAEjUKDnN0ZXBfY29tcGxldGVkGCkgASgLMhsuc2lnbmFsYm94LnYxLlN0ZXBDb21wbGV0ZWRIABIvCgtzdGVwX2ZhaWxlZBgqIAEoCzIYLnNpZ25hbGJveC52MS5TdGVwRmFpbGVkSAASLwoLc3RlcF9yZXVzZWQYKyABKAsyGC5zaWduYWxib3gudjEuU3RlcFJldXNlZEgAEjoKEXRvb2xfY2FsbF9zdGFydGVkGDIgASgLMh0uc2lnbmFsYm94LnYxLlRvb2xDYWxsU3RhcnRlZEgAEj4KE3Rvb2xfY2FsbF9zdWNjZWVkZWQYMyABKAsyHy5zaWduYWxib3gudjEuVG9vbENhbGxTdWNjZWVkZWRIABI4ChB0b29sX2NhbGxfZmFpbGVkGDQgASgLMhwuc2lnbmFsYm94LnYxLlRvb2xDYWxsRmFpbGVkSAASQAoUdG9vbF9jYWxsX3JlY29uY2lsZWQYNSABKAsyIC5zaWduYWxib3gudjEuVG9vbENhbGxSZWNvbmNpbGVkSAASOAoQdG9vbF9jYWxsX3JldXNlZBg2IAEoCzIcLnNpZ25hbGJveC52MS5Ub29sQ2FsbFJldXNlZEgAEjMKDWFnZW50X2NyZWF0ZWQYPCABKAsyGi5zaWduYWxib3gudjEuQWdlbnRDcmVhdGVkSAASMwoNYWdlbnRfdXBkYXRlZBg9IAEoCzIaLnNpZ25hbGJveC52MS5BZ2VudFVwZGF0ZWRIABI1Cg5hZ2VudF9hcmNoaXZlZBg+IAEoCzIbLnNpZ25hbGJveC52MS5BZ2VudEFyY2hpdmVkSAASMwoNcXVldWVfdXBkYXRlZBhGIAEoCzIaLnNpZ25hbGJveC52MS5RdWV1ZVVwZGF0ZWRIABI5ChBzY2hlZHVsZV9jcmVhdGVkGFAgASgLMh0uc2lnbmFsYm94LnYxLlNjaGVkdWxlQ3JlYXRlZEgAEjkKEHNjaGVkdWxlX3VwZGF0ZWQYUSABKAsyHS5zaWduYWxib3gudjEuU2NoZWR1bGVVcGRhdGVkSAASNQoOc2NoZWR1bGVfZmlyZWQYUiABKAsyGy5zaWduYWxib3gudjEuU2NoZWR1bGVGaXJlZEgAEjsKEXNjaGVkdWxlX2FyY2hpdmVkGFMgASgLMh4uc2lnbmFsYm94LnYxLlNjaGVkdWxlQXJjaGl2ZWRIABI7ChFzZXNzaW9uX2NvbXBhY3RlZBhaIAEoCzIeLnNpZ25hbGJveC52MS5TZXNzaW9uQ29tcGFjdGVkSAASNQoOZG9jdW1lbnRfYWRkZWQYZCABKAsyGy5zaWduYWxib3gudjEuRG9jdW1lbnRBZGRlZEgAEjkKEGRvY3VtZW50X2RlbGV0ZWQYZSABKAsyHS5zaWduYWxib3gudjEuRG9jdW1lbnREZWxldGVkSABCCQoHcGF5bG9hZCIlCglTdHJlYW1SZWYSDAoEdHlwZRgBIAEoCRIKCgJpZBgCIAEoCWIGcHJvdG8z", [file_google_protobuf_timestamp, file_signalbox_v1_agent_event, file_signalbox_v1_common, file_signalbox_v1_document_event, file_signalbox_v1_queue_event, file_signalbox_v1_run_event, file_signalbox_v1_schedule_event, file_signalbox_v1_session_event]);
 
 /**
  * Event is one immutable fact in the log.
@@ -205,6 +213,62 @@ export type Event = Message<"signalbox.v1.Event"> & {
     case: "runCanceled";
   } | {
     /**
+     * run.suspended
+     *
+     * @generated from field: signalbox.v1.RunSuspended run_suspended = 28;
+     */
+    value: RunSuspended;
+    case: "runSuspended";
+  } | {
+    /**
+     * run.woken
+     *
+     * @generated from field: signalbox.v1.RunWoken run_woken = 29;
+     */
+    value: RunWoken;
+    case: "runWoken";
+  } | {
+    /**
+     * run.child_ended
+     *
+     * @generated from field: signalbox.v1.RunChildEnded run_child_ended = 30;
+     */
+    value: RunChildEnded;
+    case: "runChildEnded";
+  } | {
+    /**
+     * run.message_received
+     *
+     * @generated from field: signalbox.v1.RunMessageReceived run_message_received = 31;
+     */
+    value: RunMessageReceived;
+    case: "runMessageReceived";
+  } | {
+    /**
+     * run.pause_requested
+     *
+     * @generated from field: signalbox.v1.RunPauseRequested run_pause_requested = 32;
+     */
+    value: RunPauseRequested;
+    case: "runPauseRequested";
+  } | {
+    /**
+     * run.paused
+     *
+     * @generated from field: signalbox.v1.RunPaused run_paused = 33;
+     */
+    value: RunPaused;
+    case: "runPaused";
+  } | {
+    /**
+     * run.resumed
+     *
+     * @generated from field: signalbox.v1.RunResumed run_resumed = 34;
+     */
+    value: RunResumed;
+    case: "runResumed";
+  } | {
+    /**
      * step.started
      *
      * @generated from field: signalbox.v1.StepStarted step_started = 40;
@@ -227,6 +291,14 @@ export type Event = Message<"signalbox.v1.Event"> & {
      */
     value: StepFailed;
     case: "stepFailed";
+  } | {
+    /**
+     * step.reused
+     *
+     * @generated from field: signalbox.v1.StepReused step_reused = 43;
+     */
+    value: StepReused;
+    case: "stepReused";
   } | {
     /**
      * tool_call.started
@@ -261,6 +333,14 @@ export type Event = Message<"signalbox.v1.Event"> & {
     case: "toolCallReconciled";
   } | {
     /**
+     * tool_call.reused
+     *
+     * @generated from field: signalbox.v1.ToolCallReused tool_call_reused = 54;
+     */
+    value: ToolCallReused;
+    case: "toolCallReused";
+  } | {
+    /**
      * agent.created
      *
      * @generated from field: signalbox.v1.AgentCreated agent_created = 60;
@@ -283,6 +363,70 @@ export type Event = Message<"signalbox.v1.Event"> & {
      */
     value: AgentArchived;
     case: "agentArchived";
+  } | {
+    /**
+     * queue.updated
+     *
+     * @generated from field: signalbox.v1.QueueUpdated queue_updated = 70;
+     */
+    value: QueueUpdated;
+    case: "queueUpdated";
+  } | {
+    /**
+     * schedule.created
+     *
+     * @generated from field: signalbox.v1.ScheduleCreated schedule_created = 80;
+     */
+    value: ScheduleCreated;
+    case: "scheduleCreated";
+  } | {
+    /**
+     * schedule.updated
+     *
+     * @generated from field: signalbox.v1.ScheduleUpdated schedule_updated = 81;
+     */
+    value: ScheduleUpdated;
+    case: "scheduleUpdated";
+  } | {
+    /**
+     * schedule.fired
+     *
+     * @generated from field: signalbox.v1.ScheduleFired schedule_fired = 82;
+     */
+    value: ScheduleFired;
+    case: "scheduleFired";
+  } | {
+    /**
+     * schedule.archived
+     *
+     * @generated from field: signalbox.v1.ScheduleArchived schedule_archived = 83;
+     */
+    value: ScheduleArchived;
+    case: "scheduleArchived";
+  } | {
+    /**
+     * session.compacted
+     *
+     * @generated from field: signalbox.v1.SessionCompacted session_compacted = 90;
+     */
+    value: SessionCompacted;
+    case: "sessionCompacted";
+  } | {
+    /**
+     * document.added
+     *
+     * @generated from field: signalbox.v1.DocumentAdded document_added = 100;
+     */
+    value: DocumentAdded;
+    case: "documentAdded";
+  } | {
+    /**
+     * document.deleted
+     *
+     * @generated from field: signalbox.v1.DocumentDeleted document_deleted = 101;
+     */
+    value: DocumentDeleted;
+    case: "documentDeleted";
   } | { case: undefined; value?: undefined };
 };
 
@@ -300,7 +444,7 @@ export const EventSchema: GenMessage<Event> = /*@__PURE__*/
  */
 export type StreamRef = Message<"signalbox.v1.StreamRef"> & {
   /**
-   * type is the kind of aggregate: `run`, `agent`.
+   * type is the kind of aggregate: `run`, `agent`, `queue`, `schedule`, `session`, `document`.
    *
    * @generated from field: string type = 1;
    */

@@ -7,6 +7,8 @@ import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { RunDelta } from "./delta_pb.ts";
+import { file_signalbox_v1_delta } from "./delta_pb.ts";
 import type { Event, StreamRef } from "./event_pb.ts";
 import { file_signalbox_v1_event } from "./event_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
@@ -15,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file signalbox/v1/event_service.proto.
  */
 export const file_signalbox_v1_event_service: GenFile = /*@__PURE__*/
-  fileDesc("CiBzaWduYWxib3gvdjEvZXZlbnRfc2VydmljZS5wcm90bxIMc2lnbmFsYm94LnYxIoIDCgtFdmVudEZpbHRlchIzCgdyb29tX2lkGAEgASgJQiK6SB9yHTIbXihyb29tX1swLTlBLVphLXpdezEsNDB9KT8kEjsKBnJ1bl9pZBgCIAEoCUIrukgociYyJF4ocnVuX1swLTddWzAtOUEtSEpLTU5QLVRWLVpdezI1fSk/JBInCgZzdHJlYW0YAyABKAsyFy5zaWduYWxib3gudjEuU3RyZWFtUmVmEjQKBXR5cGVzGAQgAygJQiW6SCKSAR8QMiIbchkyF15bYS16X10rXC4oW2Etel9dK3xcKikkEiQKDmNvcnJlbGF0aW9uX2lkGAUgASgJQgy6SAlyBxjIAboBAQASHgoIYWN0b3JfaWQYBiABKAlCDLpICXIHGMgBugEBABIuCgpzdGFydF90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiiAEKEUxpc3RFdmVudHNSZXF1ZXN0EikKBmZpbHRlchgBIAEoCzIZLnNpZ25hbGJveC52MS5FdmVudEZpbHRlchIWCg5hZnRlcl9wb3NpdGlvbhgCIAEoBBIaCglwYWdlX3NpemUYAyABKAVCB7pIBBoCKAASFAoMbWluX3Bvc2l0aW9uGAQgASgEImIKEkxpc3RFdmVudHNSZXNwb25zZRIjCgZldmVudHMYASADKAsyEy5zaWduYWxib3gudjEuRXZlbnQSFQoNbmV4dF9wb3NpdGlvbhgCIAEoBBIQCghjb21wbGV0ZRgDIAEoCCJDCg9HZXRFdmVudFJlcXVlc3QSGgoIZXZlbnRfaWQYASABKAlCCLpIBXIDsAEBEhQKDG1pbl9wb3NpdGlvbhgCIAEoBCJMChBHZXRFdmVudFJlc3BvbnNlEiIKBWV2ZW50GAEgASgLMhMuc2lnbmFsYm94LnYxLkV2ZW50EhQKDHN0b3JlZF9ieXRlcxgCIAEoDCJUChBTdWJzY3JpYmVSZXF1ZXN0EikKBmZpbHRlchgBIAEoCzIZLnNpZ25hbGJveC52MS5FdmVudEZpbHRlchIVCg1mcm9tX3Bvc2l0aW9uGAIgASgEIqgBChFTdWJzY3JpYmVSZXNwb25zZRItCgVyZWFkeRgBIAEoCzIcLnNpZ25hbGJveC52MS5TdWJzY3JpYmVSZWFkeUgAEiQKBWV2ZW50GAIgASgLMhMuc2lnbmFsYm94LnYxLkV2ZW50SAASNQoJaGVhcnRiZWF0GAMgASgLMiAuc2lnbmFsYm94LnYxLlN1YnNjcmliZUhlYXJ0YmVhdEgAQgcKBWZyYW1lIkIKDlN1YnNjcmliZVJlYWR5EhUKDWhlYWRfcG9zaXRpb24YASABKAQSGQoRZWFybGllc3RfcG9zaXRpb24YAiABKAQiKwoSU3Vic2NyaWJlSGVhcnRiZWF0EhUKDWhlYWRfcG9zaXRpb24YASABKAQyiQIKDEV2ZW50U2VydmljZRJUCgpMaXN0RXZlbnRzEh8uc2lnbmFsYm94LnYxLkxpc3RFdmVudHNSZXF1ZXN0GiAuc2lnbmFsYm94LnYxLkxpc3RFdmVudHNSZXNwb25zZSIDkAIBEk4KCEdldEV2ZW50Eh0uc2lnbmFsYm94LnYxLkdldEV2ZW50UmVxdWVzdBoeLnNpZ25hbGJveC52MS5HZXRFdmVudFJlc3BvbnNlIgOQAgESUwoJU3Vic2NyaWJlEh4uc2lnbmFsYm94LnYxLlN1YnNjcmliZVJlcXVlc3QaHy5zaWduYWxib3gudjEuU3Vic2NyaWJlUmVzcG9uc2UiA5ACATABYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp, file_signalbox_v1_event]);
+  fileDesc("CiBzaWduYWxib3gvdjEvZXZlbnRfc2VydmljZS5wcm90bxIMc2lnbmFsYm94LnYxIoIDCgtFdmVudEZpbHRlchIzCgdyb29tX2lkGAEgASgJQiK6SB9yHTIbXihyb29tX1swLTlBLVphLXpdezEsNDB9KT8kEjsKBnJ1bl9pZBgCIAEoCUIrukgociYyJF4ocnVuX1swLTddWzAtOUEtSEpLTU5QLVRWLVpdezI1fSk/JBInCgZzdHJlYW0YAyABKAsyFy5zaWduYWxib3gudjEuU3RyZWFtUmVmEjQKBXR5cGVzGAQgAygJQiW6SCKSAR8QMiIbchkyF15bYS16X10rXC4oW2Etel9dK3xcKikkEiQKDmNvcnJlbGF0aW9uX2lkGAUgASgJQgy6SAlyBxjIAboBAQASHgoIYWN0b3JfaWQYBiABKAlCDLpICXIHGMgBugEBABIuCgpzdGFydF90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiiAEKEUxpc3RFdmVudHNSZXF1ZXN0EikKBmZpbHRlchgBIAEoCzIZLnNpZ25hbGJveC52MS5FdmVudEZpbHRlchIWCg5hZnRlcl9wb3NpdGlvbhgCIAEoBBIaCglwYWdlX3NpemUYAyABKAVCB7pIBBoCKAASFAoMbWluX3Bvc2l0aW9uGAQgASgEImIKEkxpc3RFdmVudHNSZXNwb25zZRIjCgZldmVudHMYASADKAsyEy5zaWduYWxib3gudjEuRXZlbnQSFQoNbmV4dF9wb3NpdGlvbhgCIAEoBBIQCghjb21wbGV0ZRgDIAEoCCJDCg9HZXRFdmVudFJlcXVlc3QSGgoIZXZlbnRfaWQYASABKAlCCLpIBXIDsAEBEhQKDG1pbl9wb3NpdGlvbhgCIAEoBCJMChBHZXRFdmVudFJlc3BvbnNlEiIKBWV2ZW50GAEgASgLMhMuc2lnbmFsYm94LnYxLkV2ZW50EhQKDHN0b3JlZF9ieXRlcxgCIAEoDCJsChBTdWJzY3JpYmVSZXF1ZXN0EikKBmZpbHRlchgBIAEoCzIZLnNpZ25hbGJveC52MS5FdmVudEZpbHRlchIVCg1mcm9tX3Bvc2l0aW9uGAIgASgEEhYKDmluY2x1ZGVfZGVsdGFzGAMgASgIItEBChFTdWJzY3JpYmVSZXNwb25zZRItCgVyZWFkeRgBIAEoCzIcLnNpZ25hbGJveC52MS5TdWJzY3JpYmVSZWFkeUgAEiQKBWV2ZW50GAIgASgLMhMuc2lnbmFsYm94LnYxLkV2ZW50SAASNQoJaGVhcnRiZWF0GAMgASgLMiAuc2lnbmFsYm94LnYxLlN1YnNjcmliZUhlYXJ0YmVhdEgAEicKBWRlbHRhGAQgASgLMhYuc2lnbmFsYm94LnYxLlJ1bkRlbHRhSABCBwoFZnJhbWUiQgoOU3Vic2NyaWJlUmVhZHkSFQoNaGVhZF9wb3NpdGlvbhgBIAEoBBIZChFlYXJsaWVzdF9wb3NpdGlvbhgCIAEoBCIrChJTdWJzY3JpYmVIZWFydGJlYXQSFQoNaGVhZF9wb3NpdGlvbhgBIAEoBDKJAgoMRXZlbnRTZXJ2aWNlElQKCkxpc3RFdmVudHMSHy5zaWduYWxib3gudjEuTGlzdEV2ZW50c1JlcXVlc3QaIC5zaWduYWxib3gudjEuTGlzdEV2ZW50c1Jlc3BvbnNlIgOQAgESTgoIR2V0RXZlbnQSHS5zaWduYWxib3gudjEuR2V0RXZlbnRSZXF1ZXN0Gh4uc2lnbmFsYm94LnYxLkdldEV2ZW50UmVzcG9uc2UiA5ACARJTCglTdWJzY3JpYmUSHi5zaWduYWxib3gudjEuU3Vic2NyaWJlUmVxdWVzdBofLnNpZ25hbGJveC52MS5TdWJzY3JpYmVSZXNwb25zZSIDkAIBMAFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_timestamp, file_signalbox_v1_delta, file_signalbox_v1_event]);
 
 /**
  * EventFilter keeps some events. Set fields combine with AND; the empty filter keeps the whole workspace.
@@ -239,6 +241,13 @@ export type SubscribeRequest = Message<"signalbox.v1.SubscribeRequest"> & {
    * @generated from field: uint64 from_position = 2;
    */
   fromPosition: bigint;
+
+  /**
+   * include_deltas also sends output while it is made. Who subscribes to one run first gets what has been made lately.
+   *
+   * @generated from field: bool include_deltas = 3;
+   */
+  includeDeltas: boolean;
 };
 
 /**
@@ -283,6 +292,15 @@ export type SubscribeResponse = Message<"signalbox.v1.SubscribeResponse"> & {
      */
     value: SubscribeHeartbeat;
     case: "heartbeat";
+  } | {
+    /**
+     * delta is output in the making, only with include_deltas. It never holds up an event; a reader that is too slow gets
+     * pieces joined, and loses the oldest when there are too many.
+     *
+     * @generated from field: signalbox.v1.RunDelta delta = 4;
+     */
+    value: RunDelta;
+    case: "delta";
   } | { case: undefined; value?: undefined };
 };
 

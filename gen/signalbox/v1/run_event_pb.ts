@@ -6,9 +6,9 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration, Timestamp, Value } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Usage } from "./common_pb.ts";
+import type { Principal, Usage } from "./common_pb.ts";
 import { file_signalbox_v1_common } from "./common_pb.ts";
-import type { RetryPolicy, RunEndReason, RunError, ToolEffect } from "./run_pb.ts";
+import type { Budget, PauseReason, RetryPolicy, RunEndReason, RunError, RunStatus, StepKind, ToolEffect, WakeCondition } from "./run_pb.ts";
 import { file_signalbox_v1_run } from "./run_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file signalbox/v1/run_event.proto.
  */
 export const file_signalbox_v1_run_event: GenFile = /*@__PURE__*/
-  fileDesc("ChxzaWduYWxib3gvdjEvcnVuX2V2ZW50LnByb3RvEgxzaWduYWxib3gudjEiggMKClJ1bkNyZWF0ZWQSEAoIYWdlbnRfaWQYASABKAkSDwoHaGFuZGxlchgCIAEoCRINCgVxdWV1ZRgDIAEoCRIlCgVpbnB1dBgEIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRI0CgZsYWJlbHMYBSADKAsyJC5zaWduYWxib3gudjEuUnVuQ3JlYXRlZC5MYWJlbHNFbnRyeRIvCgxyZXRyeV9wb2xpY3kYBiABKAsyGS5zaWduYWxib3gudjEuUmV0cnlQb2xpY3kSLwoMbWF4X2R1cmF0aW9uGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCXRocmVhZF9pZBgIIAEoCRISCgpzZXNzaW9uX2lkGAkgASgJEhUKDXBhcmVudF9ydW5faWQYCiABKAkSFgoOcmVxdWVzdF9kaWdlc3QYCyABKAwaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJ1CghMZWFzZUVuZBIQCghsZWFzZV9pZBgBIAEoCRIaChJhYmFuZG9uZWRfc3RlcF9pZHMYAiADKAkSHAoUZmFpbGVkX3Rvb2xfY2FsbF9pZHMYAyADKAkSHQoVdW5rbm93bl90b29sX2NhbGxfaWRzGAQgAygJIqYBCgpSdW5DbGFpbWVkEg8KB2F0dGVtcHQYASABKA0SEAoIbGVhc2VfaWQYAiABKAkSEQoJd29ya2VyX2lkGAMgASgJEg4KBmpvYl9pZBgEIAEoCRIsCglsZWFzZV90dGwYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJAoEbG9zdBgGIAEoCzIWLnNpZ25hbGJveC52MS5MZWFzZUVuZCJ4CgtSdW5SZWxlYXNlZBIlCgVsZWFzZRgBIAEoCzIWLnNpZ25hbGJveC52MS5MZWFzZUVuZBIOCgZyZWFzb24YAiABKAkSMgoOYXZhaWxhYmxlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpQBChBSdW5BdHRlbXB0RmFpbGVkEiUKBWxlYXNlGAEgASgLMhYuc2lnbmFsYm94LnYxLkxlYXNlRW5kEiUKBWVycm9yGAIgASgLMhYuc2lnbmFsYm94LnYxLlJ1bkVycm9yEjIKDmF2YWlsYWJsZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI4Cg9SdW5MZWFzZUV4cGlyZWQSJQoFbGVhc2UYASABKAsyFi5zaWduYWxib3gudjEuTGVhc2VFbmQiXQoMUnVuU3VjY2VlZGVkEiUKBWxlYXNlGAEgASgLMhYuc2lnbmFsYm94LnYxLkxlYXNlRW5kEiYKBm91dHB1dBgCIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZSKJAQoJUnVuRmFpbGVkEiUKBWxlYXNlGAEgASgLMhYuc2lnbmFsYm94LnYxLkxlYXNlRW5kEiUKBWVycm9yGAIgASgLMhYuc2lnbmFsYm94LnYxLlJ1bkVycm9yEi4KCmVuZF9yZWFzb24YAyABKA4yGi5zaWduYWxib3gudjEuUnVuRW5kUmVhc29uIkQKC1J1bkNhbmNlbGVkEiUKBWxlYXNlGAEgASgLMhYuc2lnbmFsYm94LnYxLkxlYXNlRW5kEg4KBnJlYXNvbhgCIAEoCSJyCgtTdGVwU3RhcnRlZBIQCghsZWFzZV9pZBgBIAEoCRIPCgdzdGVwX2lkGAIgASgJEgsKA2tleRgDIAEoCRIMCgRuYW1lGAQgASgJEiUKBWlucHV0GAUgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlIn4KDVN0ZXBDb21wbGV0ZWQSEAoIbGVhc2VfaWQYASABKAkSDwoHc3RlcF9pZBgCIAEoCRImCgZvdXRwdXQYAyABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSIgoFdXNhZ2UYBCABKAsyEy5zaWduYWxib3gudjEuVXNhZ2UiegoKU3RlcEZhaWxlZBIQCghsZWFzZV9pZBgBIAEoCRIPCgdzdGVwX2lkGAIgASgJEiUKBWVycm9yGAMgASgLMhYuc2lnbmFsYm94LnYxLlJ1bkVycm9yEiIKBXVzYWdlGAQgASgLMhMuc2lnbmFsYm94LnYxLlVzYWdlIs4BCg9Ub29sQ2FsbFN0YXJ0ZWQSEAoIbGVhc2VfaWQYASABKAkSFAoMdG9vbF9jYWxsX2lkGAIgASgJEgsKA2tleRgDIAEoCRIPCgdzdGVwX2lkGAQgASgJEgwKBHRvb2wYBSABKAkSKAoGZWZmZWN0GAYgASgOMhguc2lnbmFsYm94LnYxLlRvb2xFZmZlY3QSEgoKaWRlbXBvdGVudBgHIAEoCBIpCglhcmd1bWVudHMYCCABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUihwEKEVRvb2xDYWxsU3VjY2VlZGVkEhAKCGxlYXNlX2lkGAEgASgJEhQKDHRvb2xfY2FsbF9pZBgCIAEoCRImCgZyZXN1bHQYAyABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSIgoFdXNhZ2UYBCABKAsyEy5zaWduYWxib3gudjEuVXNhZ2UigwEKDlRvb2xDYWxsRmFpbGVkEhAKCGxlYXNlX2lkGAEgASgJEhQKDHRvb2xfY2FsbF9pZBgCIAEoCRIlCgVlcnJvchgDIAEoCzIWLnNpZ25hbGJveC52MS5SdW5FcnJvchIiCgV1c2FnZRgEIAEoCzITLnNpZ25hbGJveC52MS5Vc2FnZSJyChJUb29sQ2FsbFJlY29uY2lsZWQSEAoIbGVhc2VfaWQYASABKAkSFAoMdG9vbF9jYWxsX2lkGAIgASgJEiYKBnJlc3VsdBgDIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIMCgRub3RlGAQgASgJYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_signalbox_v1_common, file_signalbox_v1_run]);
+  fileDesc("ChxzaWduYWxib3gvdjEvcnVuX2V2ZW50LnByb3RvEgxzaWduYWxib3gudjEijgQKClJ1bkNyZWF0ZWQSEAoIYWdlbnRfaWQYASABKAkSDwoHaGFuZGxlchgCIAEoCRINCgVxdWV1ZRgDIAEoCRIlCgVpbnB1dBgEIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRI0CgZsYWJlbHMYBSADKAsyJC5zaWduYWxib3gudjEuUnVuQ3JlYXRlZC5MYWJlbHNFbnRyeRIvCgxyZXRyeV9wb2xpY3kYBiABKAsyGS5zaWduYWxib3gudjEuUmV0cnlQb2xpY3kSLwoMbWF4X2R1cmF0aW9uGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCXRocmVhZF9pZBgIIAEoCRISCgpzZXNzaW9uX2lkGAkgASgJEhUKDXBhcmVudF9ydW5faWQYCiABKAkSFgoOcmVxdWVzdF9kaWdlc3QYCyABKAwSEAoIcHJpb3JpdHkYDCABKA0SFwoPY29uY3VycmVuY3lfa2V5GA0gASgJEiQKBmJ1ZGdldBgOIAEoCzIULnNpZ25hbGJveC52MS5CdWRnZXQSDQoFZGVwdGgYDyABKA0SEwoLYmFzZV9ydW5faWQYECABKAkSFQoNYmFzZV9wb3NpdGlvbhgRIAEoBBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBInUKCExlYXNlRW5kEhAKCGxlYXNlX2lkGAEgASgJEhoKEmFiYW5kb25lZF9zdGVwX2lkcxgCIAMoCRIcChRmYWlsZWRfdG9vbF9jYWxsX2lkcxgDIAMoCRIdChV1bmtub3duX3Rvb2xfY2FsbF9pZHMYBCADKAkipgEKClJ1bkNsYWltZWQSDwoHYXR0ZW1wdBgBIAEoDRIQCghsZWFzZV9pZBgCIAEoCRIRCgl3b3JrZXJfaWQYAyABKAkSDgoGam9iX2lkGAQgASgJEiwKCWxlYXNlX3R0bBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIkCgRsb3N0GAYgASgLMhYuc2lnbmFsYm94LnYxLkxlYXNlRW5kIngKC1J1blJlbGVhc2VkEiUKBWxlYXNlGAEgASgLMhYuc2lnbmFsYm94LnYxLkxlYXNlRW5kEg4KBnJlYXNvbhgCIAEoCRIyCg5hdmFpbGFibGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAilAEKEFJ1bkF0dGVtcHRGYWlsZWQSJQoFbGVhc2UYASABKAsyFi5zaWduYWxib3gudjEuTGVhc2VFbmQSJQoFZXJyb3IYAiABKAsyFi5zaWduYWxib3gudjEuUnVuRXJyb3ISMgoOYXZhaWxhYmxlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjgKD1J1bkxlYXNlRXhwaXJlZBIlCgVsZWFzZRgBIAEoCzIWLnNpZ25hbGJveC52MS5MZWFzZUVuZCJdCgxSdW5TdWNjZWVkZWQSJQoFbGVhc2UYASABKAsyFi5zaWduYWxib3gudjEuTGVhc2VFbmQSJgoGb3V0cHV0GAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlIokBCglSdW5GYWlsZWQSJQoFbGVhc2UYASABKAsyFi5zaWduYWxib3gudjEuTGVhc2VFbmQSJQoFZXJyb3IYAiABKAsyFi5zaWduYWxib3gudjEuUnVuRXJyb3ISLgoKZW5kX3JlYXNvbhgDIAEoDjIaLnNpZ25hbGJveC52MS5SdW5FbmRSZWFzb24iRAoLUnVuQ2FuY2VsZWQSJQoFbGVhc2UYASABKAsyFi5zaWduYWxib3gudjEuTGVhc2VFbmQSDgoGcmVhc29uGAIgASgJImYKDFJ1blN1c3BlbmRlZBIlCgVsZWFzZRgBIAEoCzIWLnNpZ25hbGJveC52MS5MZWFzZUVuZBIvCgpjb25kaXRpb25zGAIgAygLMhsuc2lnbmFsYm94LnYxLldha2VDb25kaXRpb24iCgoIUnVuV29rZW4iTgoNUnVuQ2hpbGRFbmRlZBIUCgxjaGlsZF9ydW5faWQYASABKAkSJwoGc3RhdHVzGAIgASgOMhcuc2lnbmFsYm94LnYxLlJ1blN0YXR1cyKMAQoSUnVuTWVzc2FnZVJlY2VpdmVkEhIKCm1lc3NhZ2VfaWQYASABKAkSEQoJdGhyZWFkX2lkGAIgASgJEg4KBm51bWJlchgDIAEoDRInCgdjb250ZW50GAQgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEhYKDnJlcXVlc3RfZGlnZXN0GAUgASgMIiEKEVJ1blBhdXNlUmVxdWVzdGVkEgwKBG5vdGUYASABKAkivQEKCVJ1blBhdXNlZBIlCgVsZWFzZRgBIAEoCzIWLnNpZ25hbGJveC52MS5MZWFzZUVuZBIpCgZyZWFzb24YAiABKA4yGS5zaWduYWxib3gudjEuUGF1c2VSZWFzb24SDAoEbm90ZRgDIAEoCRIlCgVlcnJvchgEIAEoCzIWLnNpZ25hbGJveC52MS5SdW5FcnJvchIpCghwYXVzZV9ieRgFIAEoCzIXLnNpZ25hbGJveC52MS5QcmluY2lwYWwiQAoKUnVuUmVzdW1lZBIMCgRub3RlGAEgASgJEiQKBmJ1ZGdldBgCIAEoCzIULnNpZ25hbGJveC52MS5CdWRnZXQiggIKC1N0ZXBTdGFydGVkEhAKCGxlYXNlX2lkGAEgASgJEg8KB3N0ZXBfaWQYAiABKAkSCwoDa2V5GAMgASgJEgwKBG5hbWUYBCABKAkSJQoFaW5wdXQYBSABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSJAoEa2luZBgGIAEoDjIWLnNpZ25hbGJveC52MS5TdGVwS2luZBIQCghzZXF1ZW5jZRgHIAEoDRItCgl3YWtlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDGNoaWxkX3J1bl9pZBgJIAEoCRIRCgl0aHJlYWRfaWQYCiABKAkifgoNU3RlcENvbXBsZXRlZBIQCghsZWFzZV9pZBgBIAEoCRIPCgdzdGVwX2lkGAIgASgJEiYKBm91dHB1dBgDIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIiCgV1c2FnZRgEIAEoCzITLnNpZ25hbGJveC52MS5Vc2FnZSJ6CgpTdGVwRmFpbGVkEhAKCGxlYXNlX2lkGAEgASgJEg8KB3N0ZXBfaWQYAiABKAkSJQoFZXJyb3IYAyABKAsyFi5zaWduYWxib3gudjEuUnVuRXJyb3ISIgoFdXNhZ2UYBCABKAsyEy5zaWduYWxib3gudjEuVXNhZ2UiugEKClN0ZXBSZXVzZWQSEAoIbGVhc2VfaWQYASABKAkSDwoHc3RlcF9pZBgCIAEoCRILCgNrZXkYAyABKAkSDAoEbmFtZRgEIAEoCRIkCgRraW5kGAUgASgOMhYuc2lnbmFsYm94LnYxLlN0ZXBLaW5kEhAKCHNlcXVlbmNlGAYgASgNEiYKBm91dHB1dBgHIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIOCgZydW5faWQYCCABKAkihQIKD1Rvb2xDYWxsU3RhcnRlZBIQCghsZWFzZV9pZBgBIAEoCRIUCgx0b29sX2NhbGxfaWQYAiABKAkSCwoDa2V5GAMgASgJEg8KB3N0ZXBfaWQYBCABKAkSDAoEdG9vbBgFIAEoCRIoCgZlZmZlY3QYBiABKA4yGC5zaWduYWxib3gudjEuVG9vbEVmZmVjdBISCgppZGVtcG90ZW50GAcgASgIEikKCWFyZ3VtZW50cxgIIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIQCghzZXF1ZW5jZRgJIAEoDRIPCgd2ZXJzaW9uGAogASgJEhIKCnJldmVyc2libGUYCyABKAgihwEKEVRvb2xDYWxsU3VjY2VlZGVkEhAKCGxlYXNlX2lkGAEgASgJEhQKDHRvb2xfY2FsbF9pZBgCIAEoCRImCgZyZXN1bHQYAyABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSIgoFdXNhZ2UYBCABKAsyEy5zaWduYWxib3gudjEuVXNhZ2UigwEKDlRvb2xDYWxsRmFpbGVkEhAKCGxlYXNlX2lkGAEgASgJEhQKDHRvb2xfY2FsbF9pZBgCIAEoCRIlCgVlcnJvchgDIAEoCzIWLnNpZ25hbGJveC52MS5SdW5FcnJvchIiCgV1c2FnZRgEIAEoCzITLnNpZ25hbGJveC52MS5Vc2FnZSJyChJUb29sQ2FsbFJlY29uY2lsZWQSEAoIbGVhc2VfaWQYASABKAkSFAoMdG9vbF9jYWxsX2lkGAIgASgJEiYKBnJlc3VsdBgDIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIMCgRub3RlGAQgASgJIqsCCg5Ub29sQ2FsbFJldXNlZBIQCghsZWFzZV9pZBgBIAEoCRIUCgx0b29sX2NhbGxfaWQYAiABKAkSCwoDa2V5GAMgASgJEgwKBHRvb2wYBCABKAkSDwoHdmVyc2lvbhgFIAEoCRIoCgZlZmZlY3QYBiABKA4yGC5zaWduYWxib3gudjEuVG9vbEVmZmVjdBISCgppZGVtcG90ZW50GAcgASgIEhIKCnJldmVyc2libGUYCCABKAgSEAoIc2VxdWVuY2UYCSABKA0SKQoJYXJndW1lbnRzGAogASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiYKBnJlc3VsdBgLIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIOCgZydW5faWQYDCABKAliBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_signalbox_v1_common, file_signalbox_v1_run]);
 
 /**
  * RunCreated is recorded when a run is accepted (`run.created`).
@@ -100,6 +100,48 @@ export type RunCreated = Message<"signalbox.v1.RunCreated"> & {
    * @generated from field: bytes request_digest = 11;
    */
   requestDigest: Uint8Array;
+
+  /**
+   * priority says which of the runs that wait goes first: 9 before 0.
+   *
+   * @generated from field: uint32 priority = 12;
+   */
+  priority: number;
+
+  /**
+   * concurrency_key groups runs under the queue's max_running_per_key; empty for none.
+   *
+   * @generated from field: string concurrency_key = 13;
+   */
+  concurrencyKey: string;
+
+  /**
+   * budget is how much the run may consume; unset for no limit.
+   *
+   * @generated from field: signalbox.v1.Budget budget = 14;
+   */
+  budget?: Budget | undefined;
+
+  /**
+   * depth is how many runs stand above this one.
+   *
+   * @generated from field: uint32 depth = 15;
+   */
+  depth: number;
+
+  /**
+   * base_run_id is the run whose record this one reuses; empty for none.
+   *
+   * @generated from field: string base_run_id = 16;
+   */
+  baseRunId: string;
+
+  /**
+   * base_position is the place in the log up to which that record is reused.
+   *
+   * @generated from field: uint64 base_position = 17;
+   */
+  basePosition: bigint;
 };
 
 /**
@@ -390,6 +432,228 @@ export const RunCanceledSchema: GenMessage<RunCanceled> = /*@__PURE__*/
   messageDesc(file_signalbox_v1_run_event, 8);
 
 /**
+ * RunSuspended is recorded when a worker gives the run back to wait (`run.suspended`).
+ *
+ * @generated from message signalbox.v1.RunSuspended
+ */
+export type RunSuspended = Message<"signalbox.v1.RunSuspended"> & {
+  /**
+   * lease is the lease that was given back.
+   *
+   * @generated from field: signalbox.v1.LeaseEnd lease = 1;
+   */
+  lease?: LeaseEnd | undefined;
+
+  /**
+   * conditions are those that did not hold yet; the first that does wakes the run.
+   *
+   * @generated from field: repeated signalbox.v1.WakeCondition conditions = 2;
+   */
+  conditions: WakeCondition[];
+};
+
+/**
+ * Describes the message signalbox.v1.RunSuspended.
+ * Use `create(RunSuspendedSchema)` to create a new message.
+ */
+export const RunSuspendedSchema: GenMessage<RunSuspended> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run_event, 9);
+
+/**
+ * RunWoken is recorded when the time has come that the run waited for (`run.woken`).
+ *
+ * @generated from message signalbox.v1.RunWoken
+ */
+export type RunWoken = Message<"signalbox.v1.RunWoken"> & {
+};
+
+/**
+ * Describes the message signalbox.v1.RunWoken.
+ * Use `create(RunWokenSchema)` to create a new message.
+ */
+export const RunWokenSchema: GenMessage<RunWoken> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run_event, 10);
+
+/**
+ * RunChildEnded is recorded when a child of the run has ended (`run.child_ended`). It wakes the run when that is what it
+ * waits for.
+ *
+ * @generated from message signalbox.v1.RunChildEnded
+ */
+export type RunChildEnded = Message<"signalbox.v1.RunChildEnded"> & {
+  /**
+   * child_run_id is the child.
+   *
+   * @generated from field: string child_run_id = 1;
+   */
+  childRunId: string;
+
+  /**
+   * status is how it ended.
+   *
+   * @generated from field: signalbox.v1.RunStatus status = 2;
+   */
+  status: RunStatus;
+};
+
+/**
+ * Describes the message signalbox.v1.RunChildEnded.
+ * Use `create(RunChildEndedSchema)` to create a new message.
+ */
+export const RunChildEndedSchema: GenMessage<RunChildEnded> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run_event, 11);
+
+/**
+ * RunMessageReceived is recorded when something is said to the run (`run.message_received`). It wakes the run when that is
+ * what it waits for.
+ *
+ * @generated from message signalbox.v1.RunMessageReceived
+ */
+export type RunMessageReceived = Message<"signalbox.v1.RunMessageReceived"> & {
+  /**
+   * message_id is the message.
+   *
+   * @generated from field: string message_id = 1;
+   */
+  messageId: string;
+
+  /**
+   * thread_id is the thread that it came from; empty for none.
+   *
+   * @generated from field: string thread_id = 2;
+   */
+  threadId: string;
+
+  /**
+   * number counts the messages of the thread that the run got, from 1.
+   *
+   * @generated from field: uint32 number = 3;
+   */
+  number: number;
+
+  /**
+   * content is what was said.
+   *
+   * @generated from field: google.protobuf.Value content = 4;
+   */
+  content?: Value | undefined;
+
+  /**
+   * request_digest is SHA-256 of the request; unset without request_id. A repeat must match it.
+   *
+   * @generated from field: bytes request_digest = 5;
+   */
+  requestDigest: Uint8Array;
+};
+
+/**
+ * Describes the message signalbox.v1.RunMessageReceived.
+ * Use `create(RunMessageReceivedSchema)` to create a new message.
+ */
+export const RunMessageReceivedSchema: GenMessage<RunMessageReceived> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run_event, 12);
+
+/**
+ * RunPauseRequested is recorded when somebody wants a running run to pause (`run.pause_requested`): its worker ends what is
+ * under way and gives the run back.
+ *
+ * @generated from message signalbox.v1.RunPauseRequested
+ */
+export type RunPauseRequested = Message<"signalbox.v1.RunPauseRequested"> & {
+  /**
+   * note is for people.
+   *
+   * @generated from field: string note = 1;
+   */
+  note: string;
+};
+
+/**
+ * Describes the message signalbox.v1.RunPauseRequested.
+ * Use `create(RunPauseRequestedSchema)` to create a new message.
+ */
+export const RunPauseRequestedSchema: GenMessage<RunPauseRequested> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run_event, 13);
+
+/**
+ * RunPaused is recorded when the run stands still until somebody resumes it (`run.paused`).
+ *
+ * @generated from message signalbox.v1.RunPaused
+ */
+export type RunPaused = Message<"signalbox.v1.RunPaused"> & {
+  /**
+   * lease is the lease that ended; unset when none was held.
+   *
+   * @generated from field: signalbox.v1.LeaseEnd lease = 1;
+   */
+  lease?: LeaseEnd | undefined;
+
+  /**
+   * reason is the kind of cause.
+   *
+   * @generated from field: signalbox.v1.PauseReason reason = 2;
+   */
+  reason: PauseReason;
+
+  /**
+   * note is for people.
+   *
+   * @generated from field: string note = 3;
+   */
+  note: string;
+
+  /**
+   * error is the last failure; unset when the pause has another cause.
+   *
+   * @generated from field: signalbox.v1.RunError error = 4;
+   */
+  error?: RunError | undefined;
+
+  /**
+   * pause_by is who asked; unset when nobody did.
+   *
+   * @generated from field: signalbox.v1.Principal pause_by = 5;
+   */
+  pauseBy?: Principal | undefined;
+};
+
+/**
+ * Describes the message signalbox.v1.RunPaused.
+ * Use `create(RunPausedSchema)` to create a new message.
+ */
+export const RunPausedSchema: GenMessage<RunPaused> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run_event, 14);
+
+/**
+ * RunResumed is recorded when a paused run may go on (`run.resumed`): it is queued and its failed attempts are forgiven.
+ * For a run that was only asked to pause it takes the request back.
+ *
+ * @generated from message signalbox.v1.RunResumed
+ */
+export type RunResumed = Message<"signalbox.v1.RunResumed"> & {
+  /**
+   * note is for people.
+   *
+   * @generated from field: string note = 1;
+   */
+  note: string;
+
+  /**
+   * budget is the budget from now on; unset when it did not change.
+   *
+   * @generated from field: signalbox.v1.Budget budget = 2;
+   */
+  budget?: Budget | undefined;
+};
+
+/**
+ * Describes the message signalbox.v1.RunResumed.
+ * Use `create(RunResumedSchema)` to create a new message.
+ */
+export const RunResumedSchema: GenMessage<RunResumed> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run_event, 15);
+
+/**
  * StepStarted is recorded when a step starts (`step.started`).
  *
  * @generated from message signalbox.v1.StepStarted
@@ -429,6 +693,41 @@ export type StepStarted = Message<"signalbox.v1.StepStarted"> & {
    * @generated from field: google.protobuf.Value input = 5;
    */
   input?: Value | undefined;
+
+  /**
+   * kind says what the step does.
+   *
+   * @generated from field: signalbox.v1.StepKind kind = 6;
+   */
+  kind: StepKind;
+
+  /**
+   * sequence is its place as the code asks for steps and tool calls; 0 when the worker does not count.
+   *
+   * @generated from field: uint32 sequence = 7;
+   */
+  sequence: number;
+
+  /**
+   * wake_time is when a sleep is over.
+   *
+   * @generated from field: google.protobuf.Timestamp wake_time = 8;
+   */
+  wakeTime?: Timestamp | undefined;
+
+  /**
+   * child_run_id is the run that a step of STEP_KIND_RUN started.
+   *
+   * @generated from field: string child_run_id = 9;
+   */
+  childRunId: string;
+
+  /**
+   * thread_id is the thread that a step of STEP_KIND_MESSAGE listens to.
+   *
+   * @generated from field: string thread_id = 10;
+   */
+  threadId: string;
 };
 
 /**
@@ -436,7 +735,7 @@ export type StepStarted = Message<"signalbox.v1.StepStarted"> & {
  * Use `create(StepStartedSchema)` to create a new message.
  */
 export const StepStartedSchema: GenMessage<StepStarted> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 9);
+  messageDesc(file_signalbox_v1_run_event, 16);
 
 /**
  * StepCompleted is recorded when a step is done (`step.completed`).
@@ -478,7 +777,7 @@ export type StepCompleted = Message<"signalbox.v1.StepCompleted"> & {
  * Use `create(StepCompletedSchema)` to create a new message.
  */
 export const StepCompletedSchema: GenMessage<StepCompleted> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 10);
+  messageDesc(file_signalbox_v1_run_event, 17);
 
 /**
  * StepFailed is recorded when a step failed (`step.failed`).
@@ -520,7 +819,77 @@ export type StepFailed = Message<"signalbox.v1.StepFailed"> & {
  * Use `create(StepFailedSchema)` to create a new message.
  */
 export const StepFailedSchema: GenMessage<StepFailed> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 11);
+  messageDesc(file_signalbox_v1_run_event, 18);
+
+/**
+ * StepReused is recorded when a step is answered from the record of the base run (`step.reused`). The step is completed.
+ *
+ * @generated from message signalbox.v1.StepReused
+ */
+export type StepReused = Message<"signalbox.v1.StepReused"> & {
+  /**
+   * lease_id is the lease under which it happened.
+   *
+   * @generated from field: string lease_id = 1;
+   */
+  leaseId: string;
+
+  /**
+   * step_id is the step.
+   *
+   * @generated from field: string step_id = 2;
+   */
+  stepId: string;
+
+  /**
+   * key names the step within its run.
+   *
+   * @generated from field: string key = 3;
+   */
+  key: string;
+
+  /**
+   * name is what people read.
+   *
+   * @generated from field: string name = 4;
+   */
+  name: string;
+
+  /**
+   * kind says what the step does.
+   *
+   * @generated from field: signalbox.v1.StepKind kind = 5;
+   */
+  kind: StepKind;
+
+  /**
+   * sequence is its place as the code asks for steps and tool calls.
+   *
+   * @generated from field: uint32 sequence = 6;
+   */
+  sequence: number;
+
+  /**
+   * output is the result on record.
+   *
+   * @generated from field: google.protobuf.Value output = 7;
+   */
+  output?: Value | undefined;
+
+  /**
+   * run_id is the run that did it.
+   *
+   * @generated from field: string run_id = 8;
+   */
+  runId: string;
+};
+
+/**
+ * Describes the message signalbox.v1.StepReused.
+ * Use `create(StepReusedSchema)` to create a new message.
+ */
+export const StepReusedSchema: GenMessage<StepReused> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run_event, 19);
 
 /**
  * ToolCallStarted is recorded before a tool is called (`tool_call.started`).
@@ -583,6 +952,27 @@ export type ToolCallStarted = Message<"signalbox.v1.ToolCallStarted"> & {
    * @generated from field: google.protobuf.Value arguments = 8;
    */
   arguments?: Value | undefined;
+
+  /**
+   * sequence is its place as the code asks for steps and tool calls; 0 when the worker does not count.
+   *
+   * @generated from field: uint32 sequence = 9;
+   */
+  sequence: number;
+
+  /**
+   * version is the tool's version; empty for none.
+   *
+   * @generated from field: string version = 10;
+   */
+  version: string;
+
+  /**
+   * reversible says that what the tool does can be undone.
+   *
+   * @generated from field: bool reversible = 11;
+   */
+  reversible: boolean;
 };
 
 /**
@@ -590,7 +980,7 @@ export type ToolCallStarted = Message<"signalbox.v1.ToolCallStarted"> & {
  * Use `create(ToolCallStartedSchema)` to create a new message.
  */
 export const ToolCallStartedSchema: GenMessage<ToolCallStarted> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 12);
+  messageDesc(file_signalbox_v1_run_event, 20);
 
 /**
  * ToolCallSucceeded is recorded when a tool returned (`tool_call.succeeded`).
@@ -632,7 +1022,7 @@ export type ToolCallSucceeded = Message<"signalbox.v1.ToolCallSucceeded"> & {
  * Use `create(ToolCallSucceededSchema)` to create a new message.
  */
 export const ToolCallSucceededSchema: GenMessage<ToolCallSucceeded> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 13);
+  messageDesc(file_signalbox_v1_run_event, 21);
 
 /**
  * ToolCallFailed is recorded when a tool failed (`tool_call.failed`).
@@ -674,7 +1064,7 @@ export type ToolCallFailed = Message<"signalbox.v1.ToolCallFailed"> & {
  * Use `create(ToolCallFailedSchema)` to create a new message.
  */
 export const ToolCallFailedSchema: GenMessage<ToolCallFailed> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 14);
+  messageDesc(file_signalbox_v1_run_event, 22);
 
 /**
  * ToolCallReconciled is recorded when an unknown outcome was looked up (`tool_call.reconciled`).
@@ -716,5 +1106,104 @@ export type ToolCallReconciled = Message<"signalbox.v1.ToolCallReconciled"> & {
  * Use `create(ToolCallReconciledSchema)` to create a new message.
  */
 export const ToolCallReconciledSchema: GenMessage<ToolCallReconciled> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 15);
+  messageDesc(file_signalbox_v1_run_event, 23);
+
+/**
+ * ToolCallReused is recorded when a tool call is answered from the record of the base run (`tool_call.reused`). The call
+ * has succeeded.
+ *
+ * @generated from message signalbox.v1.ToolCallReused
+ */
+export type ToolCallReused = Message<"signalbox.v1.ToolCallReused"> & {
+  /**
+   * lease_id is the lease under which it happened.
+   *
+   * @generated from field: string lease_id = 1;
+   */
+  leaseId: string;
+
+  /**
+   * tool_call_id is the call.
+   *
+   * @generated from field: string tool_call_id = 2;
+   */
+  toolCallId: string;
+
+  /**
+   * key names the call within its run.
+   *
+   * @generated from field: string key = 3;
+   */
+  key: string;
+
+  /**
+   * tool is the name of the tool.
+   *
+   * @generated from field: string tool = 4;
+   */
+  tool: string;
+
+  /**
+   * version is the tool's version; empty for none.
+   *
+   * @generated from field: string version = 5;
+   */
+  version: string;
+
+  /**
+   * effect says what the tool can change.
+   *
+   * @generated from field: signalbox.v1.ToolEffect effect = 6;
+   */
+  effect: ToolEffect;
+
+  /**
+   * idempotent says that calling twice does no more than calling once.
+   *
+   * @generated from field: bool idempotent = 7;
+   */
+  idempotent: boolean;
+
+  /**
+   * reversible says that what the tool does can be undone.
+   *
+   * @generated from field: bool reversible = 8;
+   */
+  reversible: boolean;
+
+  /**
+   * sequence is its place as the code asks for steps and tool calls.
+   *
+   * @generated from field: uint32 sequence = 9;
+   */
+  sequence: number;
+
+  /**
+   * arguments are what the tool was called with.
+   *
+   * @generated from field: google.protobuf.Value arguments = 10;
+   */
+  arguments?: Value | undefined;
+
+  /**
+   * result is what it returned.
+   *
+   * @generated from field: google.protobuf.Value result = 11;
+   */
+  result?: Value | undefined;
+
+  /**
+   * run_id is the run that made the call.
+   *
+   * @generated from field: string run_id = 12;
+   */
+  runId: string;
+};
+
+/**
+ * Describes the message signalbox.v1.ToolCallReused.
+ * Use `create(ToolCallReusedSchema)` to create a new message.
+ */
+export const ToolCallReusedSchema: GenMessage<ToolCallReused> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run_event, 24);
 

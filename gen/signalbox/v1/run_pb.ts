@@ -15,7 +15,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file signalbox/v1/run.proto.
  */
 export const file_signalbox_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChZzaWduYWxib3gvdjEvcnVuLnByb3RvEgxzaWduYWxib3gudjEi+AcKA1J1bhIOCgZydW5faWQYASABKAkSFAoMd29ya3NwYWNlX2lkGAIgASgJEg8KB3Jvb21faWQYAyABKAkSEAoIYWdlbnRfaWQYBCABKAkSDwoHaGFuZGxlchgFIAEoCRINCgVxdWV1ZRgGIAEoCRInCgZzdGF0dXMYByABKA4yFy5zaWduYWxib3gudjEuUnVuU3RhdHVzEi4KCmVuZF9yZWFzb24YCCABKA4yGi5zaWduYWxib3gudjEuUnVuRW5kUmVhc29uEg8KB2F0dGVtcHQYCSABKA0SFwoPZmFpbGVkX2F0dGVtcHRzGAogASgNEiUKBWlucHV0GAsgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiYKBm91dHB1dBgMIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIlCgVlcnJvchgNIAEoCzIWLnNpZ25hbGJveC52MS5SdW5FcnJvchItCgZsYWJlbHMYDiADKAsyHS5zaWduYWxib3gudjEuUnVuLkxhYmVsc0VudHJ5EiAKBHpvbmUYDyABKA4yEi5zaWduYWxib3gudjEuWm9uZRIvCgxyZXRyeV9wb2xpY3kYECABKAsyGS5zaWduYWxib3gudjEuUmV0cnlQb2xpY3kSLwoLY3JlYXRlX3RpbWUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0X3RpbWUYEiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGBMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIyCg5hdmFpbGFibGVfdGltZRgUIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoNZGVhZGxpbmVfdGltZRgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNQoRbGVhc2VfZXhwaXJlX3RpbWUYFiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXdvcmtlcl9pZBgXIAEoCRIiCgV1c2FnZRgYIAEoCzITLnNpZ25hbGJveC52MS5Vc2FnZRIRCgl0aHJlYWRfaWQYGSABKAkSEgoKc2Vzc2lvbl9pZBgaIAEoCRIVCg1wYXJlbnRfcnVuX2lkGBsgASgJEioKCWNyZWF0ZV9ieRgcIAEoCzIXLnNpZ25hbGJveC52MS5QcmluY2lwYWwSEAoIcG9zaXRpb24YHSABKAQaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJQCghSdW5FcnJvchIVCgRjb2RlGAEgASgJQge6SARyAhhkEhoKB21lc3NhZ2UYAiABKAlCCbpIBnIEGNCGAxIRCglyZXRyeWFibGUYAyABKAgimQIKC1JldHJ5UG9saWN5Eh0KDG1heF9hdHRlbXB0cxgBIAEoDUIHukgEKgIYZBJCCg9pbml0aWFsX2JhY2tvZmYYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDrpIC6oBCCIECICjBTIAEjgKEmJhY2tvZmZfbXVsdGlwbGllchgDIAEoAUIcukgZ2AEBEhRAARkAAAAAAAAkQCkAAAAAAADwPxI+CgttYXhfYmFja29mZhgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIOukgLqgEIIgQIgKMFMgASLQoTbm9uX3JldHJ5YWJsZV9jb2RlcxgFIAMoCUIQukgNkgEKEDIiBnIEEAEYZCKHAwoEU3RlcBIPCgdzdGVwX2lkGAEgASgJEg4KBnJ1bl9pZBgCIAEoCRILCgNrZXkYAyABKAkSDAoEbmFtZRgEIAEoCRIoCgZzdGF0dXMYBSABKA4yGC5zaWduYWxib3gudjEuU3RlcFN0YXR1cxIPCgdhdHRlbXB0GAYgASgNEiUKBWlucHV0GAcgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiYKBm91dHB1dBgIIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIlCgVlcnJvchgJIAEoCzIWLnNpZ25hbGJveC52MS5SdW5FcnJvchIiCgV1c2FnZRgKIAEoCzITLnNpZ25hbGJveC52MS5Vc2FnZRIuCgpzdGFydF90aW1lGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcG9zaXRpb24YDSABKAQi0QMKCFRvb2xDYWxsEhQKDHRvb2xfY2FsbF9pZBgBIAEoCRIOCgZydW5faWQYAiABKAkSDwoHc3RlcF9pZBgDIAEoCRILCgNrZXkYBCABKAkSDAoEdG9vbBgFIAEoCRIoCgZlZmZlY3QYBiABKA4yGC5zaWduYWxib3gudjEuVG9vbEVmZmVjdBISCgppZGVtcG90ZW50GAcgASgIEiwKBnN0YXR1cxgIIAEoDjIcLnNpZ25hbGJveC52MS5Ub29sQ2FsbFN0YXR1cxIpCglhcmd1bWVudHMYCSABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSJgoGcmVzdWx0GAogASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiUKBWVycm9yGAsgASgLMhYuc2lnbmFsYm94LnYxLlJ1bkVycm9yEgwKBG5vdGUYDCABKAkSDwoHYXR0ZW1wdBgNIAEoDRIuCgpzdGFydF90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcG9zaXRpb24YECABKAQqzwEKCVJ1blN0YXR1cxIaChZSVU5fU1RBVFVTX1VOU1BFQ0lGSUVEEAASFQoRUlVOX1NUQVRVU19RVUVVRUQQARIWChJSVU5fU1RBVFVTX1JVTk5JTkcQAhIWChJSVU5fU1RBVFVTX1dBSVRJTkcQAxIVChFSVU5fU1RBVFVTX1BBVVNFRBAEEhgKFFJVTl9TVEFUVVNfU1VDQ0VFREVEEAUSFQoRUlVOX1NUQVRVU19GQUlMRUQQBhIXChNSVU5fU1RBVFVTX0NBTkNFTEVEEAcq+wEKDFJ1bkVuZFJlYXNvbhIeChpSVU5fRU5EX1JFQVNPTl9VTlNQRUNJRklFRBAAEhwKGFJVTl9FTkRfUkVBU09OX0NPTVBMRVRFRBABEiEKHVJVTl9FTkRfUkVBU09OX0hBTkRMRVJfRkFJTEVEEAISJQohUlVOX0VORF9SRUFTT05fQVRURU1QVFNfRVhIQVVTVEVEEAMSJAogUlVOX0VORF9SRUFTT05fREVBRExJTkVfRVhDRUVERUQQBBIbChdSVU5fRU5EX1JFQVNPTl9DQU5DRUxFRBAFEiAKHFJVTl9FTkRfUkVBU09OX1BPTElDWV9ERU5JRUQQBiqQAQoKU3RlcFN0YXR1cxIbChdTVEVQX1NUQVRVU19VTlNQRUNJRklFRBAAEhcKE1NURVBfU1RBVFVTX1JVTk5JTkcQARIZChVTVEVQX1NUQVRVU19DT01QTEVURUQQAhIWChJTVEVQX1NUQVRVU19GQUlMRUQQAxIZChVTVEVQX1NUQVRVU19BQkFORE9ORUQQBCp2CgpUb29sRWZmZWN0EhsKF1RPT0xfRUZGRUNUX1VOU1BFQ0lGSUVEEAASFAoQVE9PTF9FRkZFQ1RfUkVBRBABEhUKEVRPT0xfRUZGRUNUX1dSSVRFEAISHgoaVE9PTF9FRkZFQ1RfRVhURVJOQUxfV1JJVEUQAyqIAgoOVG9vbENhbGxTdGF0dXMSIAocVE9PTF9DQUxMX1NUQVRVU19VTlNQRUNJRklFRBAAEh4KGlRPT0xfQ0FMTF9TVEFUVVNfUkVRVUVTVEVEEAESGgoWVE9PTF9DQUxMX1NUQVRVU19HQVRFRBACEhwKGFRPT0xfQ0FMTF9TVEFUVVNfU1RBUlRFRBADEh4KGlRPT0xfQ0FMTF9TVEFUVVNfU1VDQ0VFREVEEAQSGwoXVE9PTF9DQUxMX1NUQVRVU19GQUlMRUQQBRIcChhUT09MX0NBTExfU1RBVFVTX1VOS05PV04QBhIfChtUT09MX0NBTExfU1RBVFVTX1JFQ09OQ0lMRUQQB2IGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_signalbox_v1_common]);
+  fileDesc("ChZzaWduYWxib3gvdjEvcnVuLnByb3RvEgxzaWduYWxib3gudjEizgoKA1J1bhIOCgZydW5faWQYASABKAkSFAoMd29ya3NwYWNlX2lkGAIgASgJEg8KB3Jvb21faWQYAyABKAkSEAoIYWdlbnRfaWQYBCABKAkSDwoHaGFuZGxlchgFIAEoCRINCgVxdWV1ZRgGIAEoCRInCgZzdGF0dXMYByABKA4yFy5zaWduYWxib3gudjEuUnVuU3RhdHVzEi4KCmVuZF9yZWFzb24YCCABKA4yGi5zaWduYWxib3gudjEuUnVuRW5kUmVhc29uEg8KB2F0dGVtcHQYCSABKA0SFwoPZmFpbGVkX2F0dGVtcHRzGAogASgNEiUKBWlucHV0GAsgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiYKBm91dHB1dBgMIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIlCgVlcnJvchgNIAEoCzIWLnNpZ25hbGJveC52MS5SdW5FcnJvchItCgZsYWJlbHMYDiADKAsyHS5zaWduYWxib3gudjEuUnVuLkxhYmVsc0VudHJ5EiAKBHpvbmUYDyABKA4yEi5zaWduYWxib3gudjEuWm9uZRIvCgxyZXRyeV9wb2xpY3kYECABKAsyGS5zaWduYWxib3gudjEuUmV0cnlQb2xpY3kSLwoLY3JlYXRlX3RpbWUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0X3RpbWUYEiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGBMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIyCg5hdmFpbGFibGVfdGltZRgUIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoNZGVhZGxpbmVfdGltZRgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNQoRbGVhc2VfZXhwaXJlX3RpbWUYFiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXdvcmtlcl9pZBgXIAEoCRIiCgV1c2FnZRgYIAEoCzITLnNpZ25hbGJveC52MS5Vc2FnZRIRCgl0aHJlYWRfaWQYGSABKAkSEgoKc2Vzc2lvbl9pZBgaIAEoCRIVCg1wYXJlbnRfcnVuX2lkGBsgASgJEioKCWNyZWF0ZV9ieRgcIAEoCzIXLnNpZ25hbGJveC52MS5QcmluY2lwYWwSEAoIcG9zaXRpb24YHSABKAQSEAoIcHJpb3JpdHkYHiABKA0SFwoPY29uY3VycmVuY3lfa2V5GB8gASgJEiQKBmJ1ZGdldBggIAEoCzIULnNpZ25hbGJveC52MS5CdWRnZXQSKwoKd2FpdGluZ19vbhghIAEoCzIXLnNpZ25hbGJveC52MS5XYWl0aW5nT24SIgoFcGF1c2UYIiABKAsyEy5zaWduYWxib3gudjEuUGF1c2USFwoPcGF1c2VfcmVxdWVzdGVkGCMgASgIEg0KBWRlcHRoGCQgASgNEhMKC2Jhc2VfcnVuX2lkGCUgASgJEhUKDWJhc2VfcG9zaXRpb24YJiABKAQSLgoLYWN0aXZlX3RpbWUYJyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLgoKY2xhaW1fdGltZRgoIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKeAQoGQnVkZ2V0EhIKCm1heF90b2tlbnMYASABKAQSFwoPbWF4X2Nvc3RfbWljcm9zGAIgASgEEhEKCW1heF9zdGVwcxgDIAEoBBIWCg5tYXhfdG9vbF9jYWxscxgEIAEoBBI8Cg9tYXhfYWN0aXZlX3RpbWUYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CCLpIBaoBAjIAIjwKCVdhaXRpbmdPbhIvCgpjb25kaXRpb25zGAEgAygLMhsuc2lnbmFsYm94LnYxLldha2VDb25kaXRpb24iqgEKDVdha2VDb25kaXRpb24SKgoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIABIrCghjaGlsZHJlbhgCIAEoCzIXLnNpZ25hbGJveC52MS5DaGlsZFJ1bnNIABIsCgdtZXNzYWdlGAMgASgLMhkuc2lnbmFsYm94LnYxLk1lc3NhZ2VXYWl0SABCEgoJY29uZGl0aW9uEgW6SAIIASJSCglDaGlsZFJ1bnMSRQoHcnVuX2lkcxgBIAMoCUI0ukgxkgEuCAEQkE4YASIlciMyIV5ydW5fWzAtN11bMC05QS1ISktNTlAtVFYtWl17MjV9JCJYCgtNZXNzYWdlV2FpdBIzCgl0aHJlYWRfaWQYASABKAlCILpIHXIbMhleKHRoX1swLTlBLVphLXpdezEsNDB9KT8kEhQKDGFmdGVyX251bWJlchgCIAEoDSLbAQoKUnVuTWVzc2FnZRISCgptZXNzYWdlX2lkGAEgASgJEhEKCXRocmVhZF9pZBgCIAEoCRIOCgZudW1iZXIYAyABKA0SJwoHY29udGVudBgEIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIqCgljcmVhdGVfYnkYBSABKAsyFy5zaWduYWxib3gudjEuUHJpbmNpcGFsEi8KC2NyZWF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghwb3NpdGlvbhgHIAEoBCKbAQoFUGF1c2USKQoGcmVhc29uGAEgASgOMhkuc2lnbmFsYm94LnYxLlBhdXNlUmVhc29uEgwKBG5vdGUYAiABKAkSLgoKcGF1c2VfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoIcGF1c2VfYnkYBCABKAsyFy5zaWduYWxib3gudjEuUHJpbmNpcGFsIlAKCFJ1bkVycm9yEhUKBGNvZGUYASABKAlCB7pIBHICGGQSGgoHbWVzc2FnZRgCIAEoCUIJukgGcgQY0IYDEhEKCXJldHJ5YWJsZRgDIAEoCCLUAgoLUmV0cnlQb2xpY3kSHQoMbWF4X2F0dGVtcHRzGAEgASgNQge6SAQqAhhkEkIKD2luaXRpYWxfYmFja29mZhgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIOukgLqgEIIgQIgKMFMgASOAoSYmFja29mZl9tdWx0aXBsaWVyGAMgASgBQhy6SBnYAQESFEABGQAAAAAAACRAKQAAAAAAAPA/Ej4KC21heF9iYWNrb2ZmGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQg66SAuqAQgiBAiAowUyABItChNub25fcmV0cnlhYmxlX2NvZGVzGAUgAygJQhC6SA2SAQoQMiIGcgQQARhkEjkKDG9uX2V4aGF1c3RlZBgGIAEoDjIZLnNpZ25hbGJveC52MS5PbkV4aGF1c3RlZEIIukgFggECEAEi4wQKBFN0ZXASDwoHc3RlcF9pZBgBIAEoCRIOCgZydW5faWQYAiABKAkSCwoDa2V5GAMgASgJEgwKBG5hbWUYBCABKAkSKAoGc3RhdHVzGAUgASgOMhguc2lnbmFsYm94LnYxLlN0ZXBTdGF0dXMSDwoHYXR0ZW1wdBgGIAEoDRIlCgVpbnB1dBgHIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRImCgZvdXRwdXQYCCABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSJQoFZXJyb3IYCSABKAsyFi5zaWduYWxib3gudjEuUnVuRXJyb3ISIgoFdXNhZ2UYCiABKAsyEy5zaWduYWxib3gudjEuVXNhZ2USLgoKc3RhcnRfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHBvc2l0aW9uGA0gASgEEiQKBGtpbmQYDiABKA4yFi5zaWduYWxib3gudjEuU3RlcEtpbmQSEAoIc2VxdWVuY2UYDyABKA0SFgoOc3RhcnRfcG9zaXRpb24YECABKAQSLQoJd2FrZV90aW1lGBEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIUCgxjaGlsZF9ydW5faWQYEiABKAkSEQoJdGhyZWFkX2lkGBMgASgJEhoKEnJldXNlZF9mcm9tX3J1bl9pZBgUIAEoCRIWCg5vdXRwdXRfb21pdHRlZBgVIAEoCCLUBAoIVG9vbENhbGwSFAoMdG9vbF9jYWxsX2lkGAEgASgJEg4KBnJ1bl9pZBgCIAEoCRIPCgdzdGVwX2lkGAMgASgJEgsKA2tleRgEIAEoCRIMCgR0b29sGAUgASgJEigKBmVmZmVjdBgGIAEoDjIYLnNpZ25hbGJveC52MS5Ub29sRWZmZWN0EhIKCmlkZW1wb3RlbnQYByABKAgSLAoGc3RhdHVzGAggASgOMhwuc2lnbmFsYm94LnYxLlRvb2xDYWxsU3RhdHVzEikKCWFyZ3VtZW50cxgJIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRImCgZyZXN1bHQYCiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSJQoFZXJyb3IYCyABKAsyFi5zaWduYWxib3gudjEuUnVuRXJyb3ISDAoEbm90ZRgMIAEoCRIPCgdhdHRlbXB0GA0gASgNEi4KCnN0YXJ0X3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghwb3NpdGlvbhgQIAEoBBIQCghzZXF1ZW5jZRgRIAEoDRIWCg5zdGFydF9wb3NpdGlvbhgSIAEoBBIPCgd2ZXJzaW9uGBMgASgJEhIKCnJldmVyc2libGUYFCABKAgSGgoScmV1c2VkX2Zyb21fcnVuX2lkGBUgASgJEhYKDnJlc3VsdF9vbWl0dGVkGBYgASgIKoQBCgtQYXVzZVJlYXNvbhIcChhQQVVTRV9SRUFTT05fVU5TUEVDSUZJRUQQABIZChVQQVVTRV9SRUFTT05fT1BFUkFUT1IQARIXChNQQVVTRV9SRUFTT05fQlVER0VUEAISIwofUEFVU0VfUkVBU09OX0FUVEVNUFRTX0VYSEFVU1RFRBADKloKC09uRXhoYXVzdGVkEhwKGE9OX0VYSEFVU1RFRF9VTlNQRUNJRklFRBAAEhUKEU9OX0VYSEFVU1RFRF9GQUlMEAESFgoST05fRVhIQVVTVEVEX1BBVVNFEAIqzwEKCVJ1blN0YXR1cxIaChZSVU5fU1RBVFVTX1VOU1BFQ0lGSUVEEAASFQoRUlVOX1NUQVRVU19RVUVVRUQQARIWChJSVU5fU1RBVFVTX1JVTk5JTkcQAhIWChJSVU5fU1RBVFVTX1dBSVRJTkcQAxIVChFSVU5fU1RBVFVTX1BBVVNFRBAEEhgKFFJVTl9TVEFUVVNfU1VDQ0VFREVEEAUSFQoRUlVOX1NUQVRVU19GQUlMRUQQBhIXChNSVU5fU1RBVFVTX0NBTkNFTEVEEAcq+wEKDFJ1bkVuZFJlYXNvbhIeChpSVU5fRU5EX1JFQVNPTl9VTlNQRUNJRklFRBAAEhwKGFJVTl9FTkRfUkVBU09OX0NPTVBMRVRFRBABEiEKHVJVTl9FTkRfUkVBU09OX0hBTkRMRVJfRkFJTEVEEAISJQohUlVOX0VORF9SRUFTT05fQVRURU1QVFNfRVhIQVVTVEVEEAMSJAogUlVOX0VORF9SRUFTT05fREVBRExJTkVfRVhDRUVERUQQBBIbChdSVU5fRU5EX1JFQVNPTl9DQU5DRUxFRBAFEiAKHFJVTl9FTkRfUkVBU09OX1BPTElDWV9ERU5JRUQQBiqRAQoIU3RlcEtpbmQSGQoVU1RFUF9LSU5EX1VOU1BFQ0lGSUVEEAASFgoSU1RFUF9LSU5EX0ZVTkNUSU9OEAESEwoPU1RFUF9LSU5EX01PREVMEAISEwoPU1RFUF9LSU5EX1NMRUVQEAMSEQoNU1RFUF9LSU5EX1JVThAEEhUKEVNURVBfS0lORF9NRVNTQUdFEAUqkAEKClN0ZXBTdGF0dXMSGwoXU1RFUF9TVEFUVVNfVU5TUEVDSUZJRUQQABIXChNTVEVQX1NUQVRVU19SVU5OSU5HEAESGQoVU1RFUF9TVEFUVVNfQ09NUExFVEVEEAISFgoSU1RFUF9TVEFUVVNfRkFJTEVEEAMSGQoVU1RFUF9TVEFUVVNfQUJBTkRPTkVEEAQqdgoKVG9vbEVmZmVjdBIbChdUT09MX0VGRkVDVF9VTlNQRUNJRklFRBAAEhQKEFRPT0xfRUZGRUNUX1JFQUQQARIVChFUT09MX0VGRkVDVF9XUklURRACEh4KGlRPT0xfRUZGRUNUX0VYVEVSTkFMX1dSSVRFEAMqiAIKDlRvb2xDYWxsU3RhdHVzEiAKHFRPT0xfQ0FMTF9TVEFUVVNfVU5TUEVDSUZJRUQQABIeChpUT09MX0NBTExfU1RBVFVTX1JFUVVFU1RFRBABEhoKFlRPT0xfQ0FMTF9TVEFUVVNfR0FURUQQAhIcChhUT09MX0NBTExfU1RBVFVTX1NUQVJURUQQAxIeChpUT09MX0NBTExfU1RBVFVTX1NVQ0NFRURFRBAEEhsKF1RPT0xfQ0FMTF9TVEFUVVNfRkFJTEVEEAUSHAoYVE9PTF9DQUxMX1NUQVRVU19VTktOT1dOEAYSHwobVE9PTF9DQUxMX1NUQVRVU19SRUNPTkNJTEVEEAdiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_signalbox_v1_common]);
 
 /**
  * Run is one piece of work given to a handler: created, claimed by a worker under a lease, ended exactly once.
@@ -226,6 +226,83 @@ export type Run = Message<"signalbox.v1.Run"> & {
    * @generated from field: uint64 position = 29;
    */
   position: bigint;
+
+  /**
+   * priority says which of the runs that wait in a queue goes first: 9 before 0.
+   *
+   * @generated from field: uint32 priority = 30;
+   */
+  priority: number;
+
+  /**
+   * concurrency_key groups runs under the queue's max_running_per_key; empty for none.
+   *
+   * @generated from field: string concurrency_key = 31;
+   */
+  concurrencyKey: string;
+
+  /**
+   * budget is how much the run may consume before it is paused; unset for no limit.
+   *
+   * @generated from field: signalbox.v1.Budget budget = 32;
+   */
+  budget?: Budget | undefined;
+
+  /**
+   * waiting_on says what a waiting run waits for; unset in every other status.
+   *
+   * @generated from field: signalbox.v1.WaitingOn waiting_on = 33;
+   */
+  waitingOn?: WaitingOn | undefined;
+
+  /**
+   * pause says why a paused run stands still; unset in every other status.
+   *
+   * @generated from field: signalbox.v1.Pause pause = 34;
+   */
+  pause?: Pause | undefined;
+
+  /**
+   * pause_requested is true while a running run has been asked to pause and its worker has not given it back yet.
+   *
+   * @generated from field: bool pause_requested = 35;
+   */
+  pauseRequested: boolean;
+
+  /**
+   * depth is how many runs stand above this one: 0 without a parent.
+   *
+   * @generated from field: uint32 depth = 36;
+   */
+  depth: number;
+
+  /**
+   * base_run_id is the run whose record this one reuses, as a retry or a fork of it; empty for none.
+   *
+   * @generated from field: string base_run_id = 37;
+   */
+  baseRunId: string;
+
+  /**
+   * base_position is the place in the log up to which the base run's record is reused; 0 without a base.
+   *
+   * @generated from field: uint64 base_position = 38;
+   */
+  basePosition: bigint;
+
+  /**
+   * active_time is how long workers have held the run's leases that are over, added up.
+   *
+   * @generated from field: google.protobuf.Duration active_time = 39;
+   */
+  activeTime?: Duration | undefined;
+
+  /**
+   * claim_time is when the present lease was granted; unset unless the run is running.
+   *
+   * @generated from field: google.protobuf.Timestamp claim_time = 40;
+   */
+  claimTime?: Timestamp | undefined;
 };
 
 /**
@@ -234,6 +311,276 @@ export type Run = Message<"signalbox.v1.Run"> & {
  */
 export const RunSchema: GenMessage<Run> = /*@__PURE__*/
   messageDesc(file_signalbox_v1_run, 0);
+
+/**
+ * Budget is how much a run may consume. A run that has reached a limit is paused at its next step, and goes on once
+ * somebody resumes it with a larger budget. Fields that are 0 or unset limit nothing.
+ *
+ * @generated from message signalbox.v1.Budget
+ */
+export type Budget = Message<"signalbox.v1.Budget"> & {
+  /**
+   * max_tokens limits model tokens, read and written together.
+   *
+   * @generated from field: uint64 max_tokens = 1;
+   */
+  maxTokens: bigint;
+
+  /**
+   * max_cost_micros limits the cost in millionths of the installation's currency.
+   *
+   * @generated from field: uint64 max_cost_micros = 2;
+   */
+  maxCostMicros: bigint;
+
+  /**
+   * max_steps limits the number of steps started.
+   *
+   * @generated from field: uint64 max_steps = 3;
+   */
+  maxSteps: bigint;
+
+  /**
+   * max_tool_calls limits the number of tool calls started.
+   *
+   * @generated from field: uint64 max_tool_calls = 4;
+   */
+  maxToolCalls: bigint;
+
+  /**
+   * max_active_time limits the time that workers hold the run, waiting and queueing left out.
+   *
+   * @generated from field: google.protobuf.Duration max_active_time = 5;
+   */
+  maxActiveTime?: Duration | undefined;
+};
+
+/**
+ * Describes the message signalbox.v1.Budget.
+ * Use `create(BudgetSchema)` to create a new message.
+ */
+export const BudgetSchema: GenMessage<Budget> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run, 1);
+
+/**
+ * WaitingOn is what a waiting run waits for: it goes on as soon as one of the conditions holds.
+ *
+ * @generated from message signalbox.v1.WaitingOn
+ */
+export type WaitingOn = Message<"signalbox.v1.WaitingOn"> & {
+  /**
+   * conditions are those that do not hold yet.
+   *
+   * @generated from field: repeated signalbox.v1.WakeCondition conditions = 1;
+   */
+  conditions: WakeCondition[];
+};
+
+/**
+ * Describes the message signalbox.v1.WaitingOn.
+ * Use `create(WaitingOnSchema)` to create a new message.
+ */
+export const WaitingOnSchema: GenMessage<WaitingOn> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run, 2);
+
+/**
+ * WakeCondition is something that ends a wait.
+ *
+ * @generated from message signalbox.v1.WakeCondition
+ */
+export type WakeCondition = Message<"signalbox.v1.WakeCondition"> & {
+  /**
+   * condition is what has to happen.
+   *
+   * @generated from oneof signalbox.v1.WakeCondition.condition
+   */
+  condition: {
+    /**
+     * time has come.
+     *
+     * @generated from field: google.protobuf.Timestamp time = 1;
+     */
+    value: Timestamp;
+    case: "time";
+  } | {
+    /**
+     * children have all ended.
+     *
+     * @generated from field: signalbox.v1.ChildRuns children = 2;
+     */
+    value: ChildRuns;
+    case: "children";
+  } | {
+    /**
+     * message has come.
+     *
+     * @generated from field: signalbox.v1.MessageWait message = 3;
+     */
+    value: MessageWait;
+    case: "message";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message signalbox.v1.WakeCondition.
+ * Use `create(WakeConditionSchema)` to create a new message.
+ */
+export const WakeConditionSchema: GenMessage<WakeCondition> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run, 3);
+
+/**
+ * ChildRuns are runs that a run waits for.
+ *
+ * @generated from message signalbox.v1.ChildRuns
+ */
+export type ChildRuns = Message<"signalbox.v1.ChildRuns"> & {
+  /**
+   * run_ids are runs that this run started with steps of STEP_KIND_RUN; on record, those that have not ended yet.
+   *
+   * @generated from field: repeated string run_ids = 1;
+   */
+  runIds: string[];
+};
+
+/**
+ * Describes the message signalbox.v1.ChildRuns.
+ * Use `create(ChildRunsSchema)` to create a new message.
+ */
+export const ChildRunsSchema: GenMessage<ChildRuns> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run, 4);
+
+/**
+ * MessageWait is a message that a run waits for.
+ *
+ * @generated from message signalbox.v1.MessageWait
+ */
+export type MessageWait = Message<"signalbox.v1.MessageWait"> & {
+  /**
+   * thread_id is the thread that the message has to come from; empty for messages without one.
+   *
+   * @generated from field: string thread_id = 1;
+   */
+  threadId: string;
+
+  /**
+   * after_number is the number of messages of that thread that the run has taken already.
+   *
+   * @generated from field: uint32 after_number = 2;
+   */
+  afterNumber: number;
+};
+
+/**
+ * Describes the message signalbox.v1.MessageWait.
+ * Use `create(MessageWaitSchema)` to create a new message.
+ */
+export const MessageWaitSchema: GenMessage<MessageWait> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run, 5);
+
+/**
+ * RunMessage is something that was said to a run: a person's answer, the body of a webhook.
+ *
+ * @generated from message signalbox.v1.RunMessage
+ */
+export type RunMessage = Message<"signalbox.v1.RunMessage"> & {
+  /**
+   * message_id is `msg_` and a ULID.
+   *
+   * @generated from field: string message_id = 1;
+   */
+  messageId: string;
+
+  /**
+   * thread_id is the thread that it came from; empty for none.
+   *
+   * @generated from field: string thread_id = 2;
+   */
+  threadId: string;
+
+  /**
+   * number counts the messages of the thread that this run got, from 1.
+   *
+   * @generated from field: uint32 number = 3;
+   */
+  number: number;
+
+  /**
+   * content is what was said.
+   *
+   * @generated from field: google.protobuf.Value content = 4;
+   */
+  content?: Value | undefined;
+
+  /**
+   * create_by is who said it.
+   *
+   * @generated from field: signalbox.v1.Principal create_by = 5;
+   */
+  createBy?: Principal | undefined;
+
+  /**
+   * create_time is when it was accepted.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 6;
+   */
+  createTime?: Timestamp | undefined;
+
+  /**
+   * position is the place in the log of its event.
+   *
+   * @generated from field: uint64 position = 7;
+   */
+  position: bigint;
+};
+
+/**
+ * Describes the message signalbox.v1.RunMessage.
+ * Use `create(RunMessageSchema)` to create a new message.
+ */
+export const RunMessageSchema: GenMessage<RunMessage> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run, 6);
+
+/**
+ * Pause is why a run stands still.
+ *
+ * @generated from message signalbox.v1.Pause
+ */
+export type Pause = Message<"signalbox.v1.Pause"> & {
+  /**
+   * reason is the kind of cause.
+   *
+   * @generated from field: signalbox.v1.PauseReason reason = 1;
+   */
+  reason: PauseReason;
+
+  /**
+   * note is for people: who asked says why, or which limit was reached.
+   *
+   * @generated from field: string note = 2;
+   */
+  note: string;
+
+  /**
+   * pause_time is since when.
+   *
+   * @generated from field: google.protobuf.Timestamp pause_time = 3;
+   */
+  pauseTime?: Timestamp | undefined;
+
+  /**
+   * pause_by is who asked; unset when nobody did.
+   *
+   * @generated from field: signalbox.v1.Principal pause_by = 4;
+   */
+  pauseBy?: Principal | undefined;
+};
+
+/**
+ * Describes the message signalbox.v1.Pause.
+ * Use `create(PauseSchema)` to create a new message.
+ */
+export const PauseSchema: GenMessage<Pause> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run, 7);
 
 /**
  * RunError is a failure as its handler described it.
@@ -268,7 +615,7 @@ export type RunError = Message<"signalbox.v1.RunError"> & {
  * Use `create(RunErrorSchema)` to create a new message.
  */
 export const RunErrorSchema: GenMessage<RunError> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run, 1);
+  messageDesc(file_signalbox_v1_run, 8);
 
 /**
  * RetryPolicy says how failed attempts are repeated. Unset fields take the default.
@@ -310,6 +657,14 @@ export type RetryPolicy = Message<"signalbox.v1.RetryPolicy"> & {
    * @generated from field: repeated string non_retryable_codes = 5;
    */
   nonRetryableCodes: string[];
+
+  /**
+   * on_exhausted says what becomes of the run when no further attempt is allowed, default ON_EXHAUSTED_FAIL. Errors that
+   * are not retryable fail the run either way.
+   *
+   * @generated from field: signalbox.v1.OnExhausted on_exhausted = 6;
+   */
+  onExhausted: OnExhausted;
 };
 
 /**
@@ -317,7 +672,7 @@ export type RetryPolicy = Message<"signalbox.v1.RetryPolicy"> & {
  * Use `create(RetryPolicySchema)` to create a new message.
  */
 export const RetryPolicySchema: GenMessage<RetryPolicy> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run, 2);
+  messageDesc(file_signalbox_v1_run, 9);
 
 /**
  * Step is a recorded part of a run: done once, its output answered from the record ever after.
@@ -415,6 +770,63 @@ export type Step = Message<"signalbox.v1.Step"> & {
    * @generated from field: uint64 position = 13;
    */
   position: bigint;
+
+  /**
+   * kind says what the step does.
+   *
+   * @generated from field: signalbox.v1.StepKind kind = 14;
+   */
+  kind: StepKind;
+
+  /**
+   * sequence is the place of the step among the run's steps and tool calls as its code asks for them, from 1; 0 when the
+   * worker does not count.
+   *
+   * @generated from field: uint32 sequence = 15;
+   */
+  sequence: number;
+
+  /**
+   * start_position is the place in the log of the step's first start.
+   *
+   * @generated from field: uint64 start_position = 16;
+   */
+  startPosition: bigint;
+
+  /**
+   * wake_time is when a sleep is over; unset for other kinds.
+   *
+   * @generated from field: google.protobuf.Timestamp wake_time = 17;
+   */
+  wakeTime?: Timestamp | undefined;
+
+  /**
+   * child_run_id is the run that a step of STEP_KIND_RUN started; empty for other kinds.
+   *
+   * @generated from field: string child_run_id = 18;
+   */
+  childRunId: string;
+
+  /**
+   * thread_id is the thread that a step of STEP_KIND_MESSAGE listens to.
+   *
+   * @generated from field: string thread_id = 19;
+   */
+  threadId: string;
+
+  /**
+   * reused_from_run_id is the base run whose record answered the step; empty when it was done by this run.
+   *
+   * @generated from field: string reused_from_run_id = 20;
+   */
+  reusedFromRunId: string;
+
+  /**
+   * output_omitted is true in a claim's answer when there is an output that did not fit; StartStep answers it.
+   *
+   * @generated from field: bool output_omitted = 21;
+   */
+  outputOmitted: boolean;
 };
 
 /**
@@ -422,7 +834,7 @@ export type Step = Message<"signalbox.v1.Step"> & {
  * Use `create(StepSchema)` to create a new message.
  */
 export const StepSchema: GenMessage<Step> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run, 3);
+  messageDesc(file_signalbox_v1_run, 10);
 
 /**
  * ToolCall is a call of a tool by a run.
@@ -541,6 +953,49 @@ export type ToolCall = Message<"signalbox.v1.ToolCall"> & {
    * @generated from field: uint64 position = 16;
    */
   position: bigint;
+
+  /**
+   * sequence is the place of the call among the run's steps and tool calls as its code asks for them, from 1; 0 when the
+   * worker does not count.
+   *
+   * @generated from field: uint32 sequence = 17;
+   */
+  sequence: number;
+
+  /**
+   * start_position is the place in the log of the call's first start.
+   *
+   * @generated from field: uint64 start_position = 18;
+   */
+  startPosition: bigint;
+
+  /**
+   * version is the tool's version; empty for none.
+   *
+   * @generated from field: string version = 19;
+   */
+  version: string;
+
+  /**
+   * reversible says that what the tool does can be undone.
+   *
+   * @generated from field: bool reversible = 20;
+   */
+  reversible: boolean;
+
+  /**
+   * reused_from_run_id is the base run whose record answered the call; empty when it was made by this run.
+   *
+   * @generated from field: string reused_from_run_id = 21;
+   */
+  reusedFromRunId: string;
+
+  /**
+   * result_omitted is true in a claim's answer when there is a result that did not fit; StartToolCall answers it.
+   *
+   * @generated from field: bool result_omitted = 22;
+   */
+  resultOmitted: boolean;
 };
 
 /**
@@ -548,7 +1003,96 @@ export type ToolCall = Message<"signalbox.v1.ToolCall"> & {
  * Use `create(ToolCallSchema)` to create a new message.
  */
 export const ToolCallSchema: GenMessage<ToolCall> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run, 4);
+  messageDesc(file_signalbox_v1_run, 11);
+
+/**
+ * PauseReason is the kind of cause of a pause.
+ *
+ * @generated from enum signalbox.v1.PauseReason
+ */
+export const PauseReason = {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: PAUSE_REASON_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * PauseRun.
+   *
+   * @generated from enum value: PAUSE_REASON_OPERATOR = 1;
+   */
+  OPERATOR: 1,
+
+  /**
+   * The budget is used up.
+   *
+   * @generated from enum value: PAUSE_REASON_BUDGET = 2;
+   */
+  BUDGET: 2,
+
+  /**
+   * The retry policy allows no further attempt and says ON_EXHAUSTED_PAUSE.
+   *
+   * @generated from enum value: PAUSE_REASON_ATTEMPTS_EXHAUSTED = 3;
+   */
+  ATTEMPTS_EXHAUSTED: 3,
+} as const;
+
+/**
+ * PauseReason is the kind of cause of a pause.
+ *
+ * @generated from enum signalbox.v1.PauseReason
+ */
+export type PauseReason = (typeof PauseReason)[keyof typeof PauseReason] | UnknownEnum;
+
+/**
+ * Describes the enum signalbox.v1.PauseReason.
+ */
+export const PauseReasonSchema: GenEnum<PauseReason> = /*@__PURE__*/
+  enumDesc(file_signalbox_v1_run, 0);
+
+/**
+ * OnExhausted says what becomes of a run whose attempts are used up.
+ *
+ * @generated from enum signalbox.v1.OnExhausted
+ */
+export const OnExhausted = {
+  /**
+   * Not set; taken as ON_EXHAUSTED_FAIL.
+   *
+   * @generated from enum value: ON_EXHAUSTED_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * The run fails with RUN_END_REASON_ATTEMPTS_EXHAUSTED.
+   *
+   * @generated from enum value: ON_EXHAUSTED_FAIL = 1;
+   */
+  FAIL: 1,
+
+  /**
+   * The run is paused, record and all, until somebody resumes or cancels it.
+   *
+   * @generated from enum value: ON_EXHAUSTED_PAUSE = 2;
+   */
+  PAUSE: 2,
+} as const;
+
+/**
+ * OnExhausted says what becomes of a run whose attempts are used up.
+ *
+ * @generated from enum signalbox.v1.OnExhausted
+ */
+export type OnExhausted = (typeof OnExhausted)[keyof typeof OnExhausted] | UnknownEnum;
+
+/**
+ * Describes the enum signalbox.v1.OnExhausted.
+ */
+export const OnExhaustedSchema: GenEnum<OnExhausted> = /*@__PURE__*/
+  enumDesc(file_signalbox_v1_run, 1);
 
 /**
  * RunStatus is where a run is in its life.
@@ -624,7 +1168,7 @@ export type RunStatus = (typeof RunStatus)[keyof typeof RunStatus] | UnknownEnum
  * Describes the enum signalbox.v1.RunStatus.
  */
 export const RunStatusSchema: GenEnum<RunStatus> = /*@__PURE__*/
-  enumDesc(file_signalbox_v1_run, 0);
+  enumDesc(file_signalbox_v1_run, 2);
 
 /**
  * RunEndReason says why a run ended.
@@ -693,7 +1237,69 @@ export type RunEndReason = (typeof RunEndReason)[keyof typeof RunEndReason] | Un
  * Describes the enum signalbox.v1.RunEndReason.
  */
 export const RunEndReasonSchema: GenEnum<RunEndReason> = /*@__PURE__*/
-  enumDesc(file_signalbox_v1_run, 1);
+  enumDesc(file_signalbox_v1_run, 3);
+
+/**
+ * StepKind says what a step does.
+ *
+ * @generated from enum signalbox.v1.StepKind
+ */
+export const StepKind = {
+  /**
+   * Not set; taken as STEP_KIND_FUNCTION.
+   *
+   * @generated from enum value: STEP_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Runs code of the handler.
+   *
+   * @generated from enum value: STEP_KIND_FUNCTION = 1;
+   */
+  FUNCTION: 1,
+
+  /**
+   * Asks a model.
+   *
+   * @generated from enum value: STEP_KIND_MODEL = 2;
+   */
+  MODEL: 2,
+
+  /**
+   * Waits for a time.
+   *
+   * @generated from enum value: STEP_KIND_SLEEP = 3;
+   */
+  SLEEP: 3,
+
+  /**
+   * Starts a child run and waits for its end.
+   *
+   * @generated from enum value: STEP_KIND_RUN = 4;
+   */
+  RUN: 4,
+
+  /**
+   * Waits for a message.
+   *
+   * @generated from enum value: STEP_KIND_MESSAGE = 5;
+   */
+  MESSAGE: 5,
+} as const;
+
+/**
+ * StepKind says what a step does.
+ *
+ * @generated from enum signalbox.v1.StepKind
+ */
+export type StepKind = (typeof StepKind)[keyof typeof StepKind] | UnknownEnum;
+
+/**
+ * Describes the enum signalbox.v1.StepKind.
+ */
+export const StepKindSchema: GenEnum<StepKind> = /*@__PURE__*/
+  enumDesc(file_signalbox_v1_run, 4);
 
 /**
  * StepStatus says whether a step is done.
@@ -748,7 +1354,7 @@ export type StepStatus = (typeof StepStatus)[keyof typeof StepStatus] | UnknownE
  * Describes the enum signalbox.v1.StepStatus.
  */
 export const StepStatusSchema: GenEnum<StepStatus> = /*@__PURE__*/
-  enumDesc(file_signalbox_v1_run, 2);
+  enumDesc(file_signalbox_v1_run, 5);
 
 /**
  * ToolEffect says what a tool can change.
@@ -796,7 +1402,7 @@ export type ToolEffect = (typeof ToolEffect)[keyof typeof ToolEffect] | UnknownE
  * Describes the enum signalbox.v1.ToolEffect.
  */
 export const ToolEffectSchema: GenEnum<ToolEffect> = /*@__PURE__*/
-  enumDesc(file_signalbox_v1_run, 3);
+  enumDesc(file_signalbox_v1_run, 6);
 
 /**
  * ToolCallStatus says what is known of a tool call.
@@ -872,5 +1478,5 @@ export type ToolCallStatus = (typeof ToolCallStatus)[keyof typeof ToolCallStatus
  * Describes the enum signalbox.v1.ToolCallStatus.
  */
 export const ToolCallStatusSchema: GenEnum<ToolCallStatus> = /*@__PURE__*/
-  enumDesc(file_signalbox_v1_run, 4);
+  enumDesc(file_signalbox_v1_run, 7);
 

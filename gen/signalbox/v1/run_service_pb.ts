@@ -9,7 +9,7 @@ import type { Duration, Timestamp, Value } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Zone } from "./common_pb.ts";
 import { file_signalbox_v1_common } from "./common_pb.ts";
-import type { RetryPolicy, Run, RunStatus, Step, ToolCall, ToolCallStatus } from "./run_pb.ts";
+import type { Budget, RetryPolicy, Run, RunEndReason, RunMessage, RunStatus, Step, ToolCall, ToolCallStatus } from "./run_pb.ts";
 import { file_signalbox_v1_run } from "./run_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file signalbox/v1/run_service.proto.
  */
 export const file_signalbox_v1_run_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch5zaWduYWxib3gvdjEvcnVuX3NlcnZpY2UucHJvdG8SDHNpZ25hbGJveC52MSKeBwoQQ3JlYXRlUnVuUmVxdWVzdBImCgpyZXF1ZXN0X2lkGAEgASgJQhK6SA9yDRjIATIIXlshLX5dKiQSPQoIYWdlbnRfaWQYAiABKAlCK7pIKHImMiReKGFndF9bMC03XVswLTlBLUhKS01OUC1UVi1aXXsyNX0pPyQSLwoHaGFuZGxlchgDIAEoCUIeukgbchkyF15bQS1aYS16MC05XzotXXswLDEwMH0kEjMKB3Jvb21faWQYBCABKAlCIrpIH3IdMhteKHJvb21fWzAtOUEtWmEtel17MSw0MH0pPyQSMwoJdGhyZWFkX2lkGAUgASgJQiC6SB1yGzIZXih0aF9bMC05QS1aYS16XXsxLDQwfSk/JBI2CgpzZXNzaW9uX2lkGAYgASgJQiK6SB9yHTIbXihzZXNzX1swLTlBLVphLXpdezEsNDB9KT8kEisKBXF1ZXVlGAcgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MCw2NH0kEiUKBWlucHV0GAggASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEncKBmxhYmVscxgJIAMoCzIqLnNpZ25hbGJveC52MS5DcmVhdGVSdW5SZXF1ZXN0LkxhYmVsc0VudHJ5Qju6SDiaATUQICImciQyIl5bQS1aYS16MC05XVtBLVphLXowLTlfLi8tXXswLDYyfSQqCXIHGIACugEBABIqCgR6b25lGAogASgOMhIuc2lnbmFsYm94LnYxLlpvbmVCCLpIBYIBAhABEi8KDHJldHJ5X3BvbGljeRgLIAEoCzIZLnNpZ25hbGJveC52MS5SZXRyeVBvbGljeRJACgxtYXhfZHVyYXRpb24YDCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CD7pIDKoBCSIFCICangEqABJCCg1wYXJlbnRfcnVuX2lkGA0gASgJQiu6SChyJjIkXihydW5fWzAtN11bMC05QS1ISktNTlAtVFYtWl17MjV9KT8kGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAE6cbpIbhpsChFjcmVhdGVfcnVuLnRhcmdldBIoZ2l2ZSBleGFjdGx5IG9uZSBvZiBhZ2VudF9pZCBhbmQgaGFuZGxlchotKHRoaXMuYWdlbnRfaWQgIT0gJycpICE9ICh0aGlzLmhhbmRsZXIgIT0gJycpIkUKEUNyZWF0ZVJ1blJlc3BvbnNlEh4KA3J1bhgBIAEoCzIRLnNpZ25hbGJveC52MS5SdW4SEAoIcG9zaXRpb24YAiABKAQiXwoNR2V0UnVuUmVxdWVzdBI4CgZydW5faWQYASABKAlCKLpIJXIjMiFecnVuX1swLTddWzAtOUEtSEpLTU5QLVRWLVpdezI1fSQSFAoMbWluX3Bvc2l0aW9uGAIgASgEIjAKDkdldFJ1blJlc3BvbnNlEh4KA3J1bhgBIAEoCzIRLnNpZ25hbGJveC52MS5SdW4iyQQKD0xpc3RSdW5zUmVxdWVzdBI8CghzdGF0dXNlcxgBIAMoDjIXLnNpZ25hbGJveC52MS5SdW5TdGF0dXNCEbpIDpIBCxAKIgeCAQQQASAAEj0KCGFnZW50X2lkGAIgASgJQiu6SChyJjIkXihhZ3RfWzAtN11bMC05QS1ISktNTlAtVFYtWl17MjV9KT8kEjMKB3Jvb21faWQYAyABKAlCIrpIH3IdMhteKHJvb21fWzAtOUEtWmEtel17MSw0MH0pPyQSdgoGbGFiZWxzGAQgAygLMikuc2lnbmFsYm94LnYxLkxpc3RSdW5zUmVxdWVzdC5MYWJlbHNFbnRyeUI7ukg4mgE1ECAiJnIkMiJeW0EtWmEtejAtOV1bQS1aYS16MC05Xy4vLV17MCw2Mn0kKglyBxiAAroBAQASLgoKc3RhcnRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhoKCXBhZ2Vfc2l6ZRgHIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAggASgJQgi6SAVyAxjoBxIUCgxtaW5fcG9zaXRpb24YCSABKAQSLwoHaGFuZGxlchgKIAEoCUIeukgbchkyF15bQS1aYS16MC05XzotXXswLDEwMH0kGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiTAoQTGlzdFJ1bnNSZXNwb25zZRIfCgRydW5zGAEgAygLMhEuc2lnbmFsYm94LnYxLlJ1bhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkihQEKDldhaXRSdW5SZXF1ZXN0EjgKBnJ1bl9pZBgBIAEoCUIoukglciMyIV5ydW5fWzAtN11bMC05QS1ISktNTlAtVFYtWl17MjV9JBI5Cgd0aW1lb3V0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQg26SAqqAQciAwisAjIAIjEKD1dhaXRSdW5SZXNwb25zZRIeCgNydW4YASABKAsyES5zaWduYWxib3gudjEuUnVuImYKEENhbmNlbFJ1blJlcXVlc3QSOAoGcnVuX2lkGAEgASgJQii6SCVyIzIhXnJ1bl9bMC03XVswLTlBLUhKS01OUC1UVi1aXXsyNX0kEhgKBnJlYXNvbhgCIAEoCUIIukgFcgMY6AciRQoRQ2FuY2VsUnVuUmVzcG9uc2USHgoDcnVuGAEgASgLMhEuc2lnbmFsYm94LnYxLlJ1bhIQCghwb3NpdGlvbhgCIAEoBCKcAQoQTGlzdFN0ZXBzUmVxdWVzdBI4CgZydW5faWQYASABKAlCKLpIJXIjMiFecnVuX1swLTddWzAtOUEtSEpLTU5QLVRWLVpdezI1fSQSGgoJcGFnZV9zaXplGAIgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDGOgHEhQKDG1pbl9wb3NpdGlvbhgEIAEoBCJPChFMaXN0U3RlcHNSZXNwb25zZRIhCgVzdGVwcxgBIAMoCzISLnNpZ25hbGJveC52MS5TdGVwEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLjAQoUTGlzdFRvb2xDYWxsc1JlcXVlc3QSOAoGcnVuX2lkGAEgASgJQii6SCVyIzIhXnJ1bl9bMC03XVswLTlBLUhKS01OUC1UVi1aXXsyNX0kEkEKCHN0YXR1c2VzGAIgAygOMhwuc2lnbmFsYm94LnYxLlRvb2xDYWxsU3RhdHVzQhG6SA6SAQsQCiIHggEEEAEgABIaCglwYWdlX3NpemUYAyABKAVCB7pIBBoCKAASHAoKcGFnZV90b2tlbhgEIAEoCUIIukgFcgMY6AcSFAoMbWluX3Bvc2l0aW9uGAUgASgEIlwKFUxpc3RUb29sQ2FsbHNSZXNwb25zZRIqCgp0b29sX2NhbGxzGAEgAygLMhYuc2lnbmFsYm94LnYxLlRvb2xDYWxsEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTLLBAoKUnVuU2VydmljZRJRCglDcmVhdGVSdW4SHi5zaWduYWxib3gudjEuQ3JlYXRlUnVuUmVxdWVzdBofLnNpZ25hbGJveC52MS5DcmVhdGVSdW5SZXNwb25zZSIDkAICEkgKBkdldFJ1bhIbLnNpZ25hbGJveC52MS5HZXRSdW5SZXF1ZXN0Ghwuc2lnbmFsYm94LnYxLkdldFJ1blJlc3BvbnNlIgOQAgESTgoITGlzdFJ1bnMSHS5zaWduYWxib3gudjEuTGlzdFJ1bnNSZXF1ZXN0Gh4uc2lnbmFsYm94LnYxLkxpc3RSdW5zUmVzcG9uc2UiA5ACARJLCgdXYWl0UnVuEhwuc2lnbmFsYm94LnYxLldhaXRSdW5SZXF1ZXN0Gh0uc2lnbmFsYm94LnYxLldhaXRSdW5SZXNwb25zZSIDkAIBElEKCUNhbmNlbFJ1bhIeLnNpZ25hbGJveC52MS5DYW5jZWxSdW5SZXF1ZXN0Gh8uc2lnbmFsYm94LnYxLkNhbmNlbFJ1blJlc3BvbnNlIgOQAgISUQoJTGlzdFN0ZXBzEh4uc2lnbmFsYm94LnYxLkxpc3RTdGVwc1JlcXVlc3QaHy5zaWduYWxib3gudjEuTGlzdFN0ZXBzUmVzcG9uc2UiA5ACARJdCg1MaXN0VG9vbENhbGxzEiIuc2lnbmFsYm94LnYxLkxpc3RUb29sQ2FsbHNSZXF1ZXN0GiMuc2lnbmFsYm94LnYxLkxpc3RUb29sQ2FsbHNSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_signalbox_v1_common, file_signalbox_v1_run]);
+  fileDesc("Ch5zaWduYWxib3gvdjEvcnVuX3NlcnZpY2UucHJvdG8SDHNpZ25hbGJveC52MSKGCAoQQ3JlYXRlUnVuUmVxdWVzdBImCgpyZXF1ZXN0X2lkGAEgASgJQhK6SA9yDRjIATIIXlshLX5dKiQSPQoIYWdlbnRfaWQYAiABKAlCK7pIKHImMiReKGFndF9bMC03XVswLTlBLUhKS01OUC1UVi1aXXsyNX0pPyQSLwoHaGFuZGxlchgDIAEoCUIeukgbchkyF15bQS1aYS16MC05XzotXXswLDEwMH0kEjMKB3Jvb21faWQYBCABKAlCIrpIH3IdMhteKHJvb21fWzAtOUEtWmEtel17MSw0MH0pPyQSMwoJdGhyZWFkX2lkGAUgASgJQiC6SB1yGzIZXih0aF9bMC05QS1aYS16XXsxLDQwfSk/JBI2CgpzZXNzaW9uX2lkGAYgASgJQiK6SB9yHTIbXihzZXNzX1swLTlBLVphLXpdezEsNDB9KT8kEisKBXF1ZXVlGAcgASgJQhy6SBlyFzIVXltBLVphLXowLTlfLV17MCw2NH0kEiUKBWlucHV0GAggASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEncKBmxhYmVscxgJIAMoCzIqLnNpZ25hbGJveC52MS5DcmVhdGVSdW5SZXF1ZXN0LkxhYmVsc0VudHJ5Qju6SDiaATUQICImciQyIl5bQS1aYS16MC05XVtBLVphLXowLTlfLi8tXXswLDYyfSQqCXIHGIACugEBABIqCgR6b25lGAogASgOMhIuc2lnbmFsYm94LnYxLlpvbmVCCLpIBYIBAhABEi8KDHJldHJ5X3BvbGljeRgLIAEoCzIZLnNpZ25hbGJveC52MS5SZXRyeVBvbGljeRJACgxtYXhfZHVyYXRpb24YDCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CD7pIDKoBCSIFCICangEqABJCCg1wYXJlbnRfcnVuX2lkGA0gASgJQiu6SChyJjIkXihydW5fWzAtN11bMC05QS1ISktNTlAtVFYtWl17MjV9KT8kEhkKCHByaW9yaXR5GA4gASgNQge6SAQqAhgJEiUKD2NvbmN1cnJlbmN5X2tleRgPIAEoCUIMukgJcgcYyAG6AQEAEiQKBmJ1ZGdldBgQIAEoCzIULnNpZ25hbGJveC52MS5CdWRnZXQaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ATpxukhuGmwKEWNyZWF0ZV9ydW4udGFyZ2V0EihnaXZlIGV4YWN0bHkgb25lIG9mIGFnZW50X2lkIGFuZCBoYW5kbGVyGi0odGhpcy5hZ2VudF9pZCAhPSAnJykgIT0gKHRoaXMuaGFuZGxlciAhPSAnJykiRQoRQ3JlYXRlUnVuUmVzcG9uc2USHgoDcnVuGAEgASgLMhEuc2lnbmFsYm94LnYxLlJ1bhIQCghwb3NpdGlvbhgCIAEoBCJfCg1HZXRSdW5SZXF1ZXN0EjgKBnJ1bl9pZBgBIAEoCUIoukglciMyIV5ydW5fWzAtN11bMC05QS1ISktNTlAtVFYtWl17MjV9JBIUCgxtaW5fcG9zaXRpb24YAiABKAQiMAoOR2V0UnVuUmVzcG9uc2USHgoDcnVuGAEgASgLMhEuc2lnbmFsYm94LnYxLlJ1biK2BgoPTGlzdFJ1bnNSZXF1ZXN0EjwKCHN0YXR1c2VzGAEgAygOMhcuc2lnbmFsYm94LnYxLlJ1blN0YXR1c0IRukgOkgELEAoiB4IBBBABIAASPQoIYWdlbnRfaWQYAiABKAlCK7pIKHImMiReKGFndF9bMC03XVswLTlBLUhKS01OUC1UVi1aXXsyNX0pPyQSMwoHcm9vbV9pZBgDIAEoCUIiukgfch0yG14ocm9vbV9bMC05QS1aYS16XXsxLDQwfSk/JBJ2CgZsYWJlbHMYBCADKAsyKS5zaWduYWxib3gudjEuTGlzdFJ1bnNSZXF1ZXN0LkxhYmVsc0VudHJ5Qju6SDiaATUQICImciQyIl5bQS1aYS16MC05XVtBLVphLXowLTlfLi8tXXswLDYyfSQqCXIHGIACugEBABIuCgpzdGFydF90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGgoJcGFnZV9zaXplGAcgASgFQge6SAQaAigAEhwKCnBhZ2VfdG9rZW4YCCABKAlCCLpIBXIDGOgHEhQKDG1pbl9wb3NpdGlvbhgJIAEoBBIvCgdoYW5kbGVyGAogASgJQh66SBtyGTIXXltBLVphLXowLTlfOi1dezAsMTAwfSQSQgoLZW5kX3JlYXNvbnMYCyADKA4yGi5zaWduYWxib3gudjEuUnVuRW5kUmVhc29uQhG6SA6SAQsQCiIHggEEEAEgABJCCg1wYXJlbnRfcnVuX2lkGAwgASgJQiu6SChyJjIkXihydW5fWzAtN11bMC05QS1ISktNTlAtVFYtWl17MjV9KT8kEjYKCnNlc3Npb25faWQYDSABKAlCIrpIH3IdMhteKHNlc3NfWzAtOUEtWmEtel17MSw0MH0pPyQSKwoFcXVldWUYDiABKAlCHLpIGXIXMhVeW0EtWmEtejAtOV8tXXswLDY0fSQaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJMChBMaXN0UnVuc1Jlc3BvbnNlEh8KBHJ1bnMYASADKAsyES5zaWduYWxib3gudjEuUnVuEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKFAQoOV2FpdFJ1blJlcXVlc3QSOAoGcnVuX2lkGAEgASgJQii6SCVyIzIhXnJ1bl9bMC03XVswLTlBLUhKS01OUC1UVi1aXXsyNX0kEjkKB3RpbWVvdXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDbpICqoBByIDCKwCMgAiMQoPV2FpdFJ1blJlc3BvbnNlEh4KA3J1bhgBIAEoCzIRLnNpZ25hbGJveC52MS5SdW4iZgoQQ2FuY2VsUnVuUmVxdWVzdBI4CgZydW5faWQYASABKAlCKLpIJXIjMiFecnVuX1swLTddWzAtOUEtSEpLTU5QLVRWLVpdezI1fSQSGAoGcmVhc29uGAIgASgJQgi6SAVyAxjoByJFChFDYW5jZWxSdW5SZXNwb25zZRIeCgNydW4YASABKAsyES5zaWduYWxib3gudjEuUnVuEhAKCHBvc2l0aW9uGAIgASgEIpwBChBMaXN0U3RlcHNSZXF1ZXN0EjgKBnJ1bl9pZBgBIAEoCUIoukglciMyIV5ydW5fWzAtN11bMC05QS1ISktNTlAtVFYtWl17MjV9JBIaCglwYWdlX3NpemUYAiABKAVCB7pIBBoCKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMY6AcSFAoMbWluX3Bvc2l0aW9uGAQgASgEIk8KEUxpc3RTdGVwc1Jlc3BvbnNlEiEKBXN0ZXBzGAEgAygLMhIuc2lnbmFsYm94LnYxLlN0ZXASFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIuMBChRMaXN0VG9vbENhbGxzUmVxdWVzdBI4CgZydW5faWQYASABKAlCKLpIJXIjMiFecnVuX1swLTddWzAtOUEtSEpLTU5QLVRWLVpdezI1fSQSQQoIc3RhdHVzZXMYAiADKA4yHC5zaWduYWxib3gudjEuVG9vbENhbGxTdGF0dXNCEbpIDpIBCxAKIgeCAQQQASAAEhoKCXBhZ2Vfc2l6ZRgDIAEoBUIHukgEGgIoABIcCgpwYWdlX3Rva2VuGAQgASgJQgi6SAVyAxjoBxIUCgxtaW5fcG9zaXRpb24YBSABKAQiXAoVTGlzdFRvb2xDYWxsc1Jlc3BvbnNlEioKCnRvb2xfY2FsbHMYASADKAsyFi5zaWduYWxib3gudjEuVG9vbENhbGwSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImMKD1BhdXNlUnVuUmVxdWVzdBI4CgZydW5faWQYASABKAlCKLpIJXIjMiFecnVuX1swLTddWzAtOUEtSEpLTU5QLVRWLVpdezI1fSQSFgoEbm90ZRgCIAEoCUIIukgFcgMY6AciRAoQUGF1c2VSdW5SZXNwb25zZRIeCgNydW4YASABKAsyES5zaWduYWxib3gudjEuUnVuEhAKCHBvc2l0aW9uGAIgASgEIooBChBSZXN1bWVSdW5SZXF1ZXN0EjgKBnJ1bl9pZBgBIAEoCUIoukglciMyIV5ydW5fWzAtN11bMC05QS1ISktNTlAtVFYtWl17MjV9JBIWCgRub3RlGAIgASgJQgi6SAVyAxjoBxIkCgZidWRnZXQYAyABKAsyFC5zaWduYWxib3gudjEuQnVkZ2V0IkUKEVJlc3VtZVJ1blJlc3BvbnNlEh4KA3J1bhgBIAEoCzIRLnNpZ25hbGJveC52MS5SdW4SEAoIcG9zaXRpb24YAiABKAQiYwoPUmV0cnlSdW5SZXF1ZXN0EjgKBnJ1bl9pZBgBIAEoCUIoukglciMyIV5ydW5fWzAtN11bMC05QS1ISktNTlAtVFYtWl17MjV9JBIWCgRub3RlGAIgASgJQgi6SAVyAxjoByJEChBSZXRyeVJ1blJlc3BvbnNlEh4KA3J1bhgBIAEoCzIRLnNpZ25hbGJveC52MS5SdW4SEAoIcG9zaXRpb24YAiABKAQiqwEKDkZvcmtSdW5SZXF1ZXN0EjgKBnJ1bl9pZBgBIAEoCUIoukglciMyIV5ydW5fWzAtN11bMC05QS1ISktNTlAtVFYtWl17MjV9JBIQCghwb3NpdGlvbhgCIAEoBBImCgpyZXF1ZXN0X2lkGAMgASgJQhK6SA9yDRjIATIIXlshLX5dKiQSJQoFaW5wdXQYBCABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUiQwoPRm9ya1J1blJlc3BvbnNlEh4KA3J1bhgBIAEoCzIRLnNpZ25hbGJveC52MS5SdW4SEAoIcG9zaXRpb24YAiABKAQi3AEKElNlbmRNZXNzYWdlUmVxdWVzdBI4CgZydW5faWQYASABKAlCKLpIJXIjMiFecnVuX1swLTddWzAtOUEtSEpLTU5QLVRWLVpdezI1fSQSJgoKcmVxdWVzdF9pZBgCIAEoCUISukgPcg0YyAEyCF5bIS1+XSokEjMKCXRocmVhZF9pZBgDIAEoCUIgukgdchsyGV4odGhfWzAtOUEtWmEtel17MSw0MH0pPyQSLwoHY29udGVudBgEIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZUIGukgDyAEBInIKE1NlbmRNZXNzYWdlUmVzcG9uc2USKQoHbWVzc2FnZRgBIAEoCzIYLnNpZ25hbGJveC52MS5SdW5NZXNzYWdlEhAKCHBvc2l0aW9uGAIgASgEEh4KA3J1bhgDIAEoCzIRLnNpZ25hbGJveC52MS5SdW4y5AcKClJ1blNlcnZpY2USUQoJQ3JlYXRlUnVuEh4uc2lnbmFsYm94LnYxLkNyZWF0ZVJ1blJlcXVlc3QaHy5zaWduYWxib3gudjEuQ3JlYXRlUnVuUmVzcG9uc2UiA5ACAhJICgZHZXRSdW4SGy5zaWduYWxib3gudjEuR2V0UnVuUmVxdWVzdBocLnNpZ25hbGJveC52MS5HZXRSdW5SZXNwb25zZSIDkAIBEk4KCExpc3RSdW5zEh0uc2lnbmFsYm94LnYxLkxpc3RSdW5zUmVxdWVzdBoeLnNpZ25hbGJveC52MS5MaXN0UnVuc1Jlc3BvbnNlIgOQAgESSwoHV2FpdFJ1bhIcLnNpZ25hbGJveC52MS5XYWl0UnVuUmVxdWVzdBodLnNpZ25hbGJveC52MS5XYWl0UnVuUmVzcG9uc2UiA5ACARJRCglDYW5jZWxSdW4SHi5zaWduYWxib3gudjEuQ2FuY2VsUnVuUmVxdWVzdBofLnNpZ25hbGJveC52MS5DYW5jZWxSdW5SZXNwb25zZSIDkAICEk4KCFBhdXNlUnVuEh0uc2lnbmFsYm94LnYxLlBhdXNlUnVuUmVxdWVzdBoeLnNpZ25hbGJveC52MS5QYXVzZVJ1blJlc3BvbnNlIgOQAgISUQoJUmVzdW1lUnVuEh4uc2lnbmFsYm94LnYxLlJlc3VtZVJ1blJlcXVlc3QaHy5zaWduYWxib3gudjEuUmVzdW1lUnVuUmVzcG9uc2UiA5ACAhJOCghSZXRyeVJ1bhIdLnNpZ25hbGJveC52MS5SZXRyeVJ1blJlcXVlc3QaHi5zaWduYWxib3gudjEuUmV0cnlSdW5SZXNwb25zZSIDkAICEksKB0ZvcmtSdW4SHC5zaWduYWxib3gudjEuRm9ya1J1blJlcXVlc3QaHS5zaWduYWxib3gudjEuRm9ya1J1blJlc3BvbnNlIgOQAgISVwoLU2VuZE1lc3NhZ2USIC5zaWduYWxib3gudjEuU2VuZE1lc3NhZ2VSZXF1ZXN0GiEuc2lnbmFsYm94LnYxLlNlbmRNZXNzYWdlUmVzcG9uc2UiA5ACAhJRCglMaXN0U3RlcHMSHi5zaWduYWxib3gudjEuTGlzdFN0ZXBzUmVxdWVzdBofLnNpZ25hbGJveC52MS5MaXN0U3RlcHNSZXNwb25zZSIDkAIBEl0KDUxpc3RUb29sQ2FsbHMSIi5zaWduYWxib3gudjEuTGlzdFRvb2xDYWxsc1JlcXVlc3QaIy5zaWduYWxib3gudjEuTGlzdFRvb2xDYWxsc1Jlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_signalbox_v1_common, file_signalbox_v1_run]);
 
 /**
  * CreateRunRequest describes a new run. Exactly one of agent_id and handler is given.
@@ -111,11 +111,33 @@ export type CreateRunRequest = Message<"signalbox.v1.CreateRunRequest"> & {
   maxDuration?: Duration | undefined;
 
   /**
-   * parent_run_id is the run that creates this one; kept as given.
+   * parent_run_id is the run that creates this one. It hears of this one's end, and this one is canceled when it ends
+   * first. RUN_NOT_FOUND, QUOTA_EXCEEDED when 32 runs stand above it.
    *
    * @generated from field: string parent_run_id = 13;
    */
   parentRunId: string;
+
+  /**
+   * priority says which of the runs that wait in a queue goes first: 9 before 0, default 0.
+   *
+   * @generated from field: uint32 priority = 14;
+   */
+  priority: number;
+
+  /**
+   * concurrency_key groups runs under the queue's max_running_per_key, for example a customer's id.
+   *
+   * @generated from field: string concurrency_key = 15;
+   */
+  concurrencyKey: string;
+
+  /**
+   * budget is how much the run may consume before it is paused, default the agent's, else no limit.
+   *
+   * @generated from field: signalbox.v1.Budget budget = 16;
+   */
+  budget?: Budget | undefined;
 };
 
 /**
@@ -277,6 +299,34 @@ export type ListRunsRequest = Message<"signalbox.v1.ListRunsRequest"> & {
    * @generated from field: string handler = 10;
    */
   handler: string;
+
+  /**
+   * end_reasons keeps only runs that ended so; RUN_END_REASON_ATTEMPTS_EXHAUSTED lists the dead ones.
+   *
+   * @generated from field: repeated signalbox.v1.RunEndReason end_reasons = 11;
+   */
+  endReasons: RunEndReason[];
+
+  /**
+   * parent_run_id keeps only children of this run.
+   *
+   * @generated from field: string parent_run_id = 12;
+   */
+  parentRunId: string;
+
+  /**
+   * session_id keeps only runs of this session.
+   *
+   * @generated from field: string session_id = 13;
+   */
+  sessionId: string;
+
+  /**
+   * queue keeps only runs of this queue.
+   *
+   * @generated from field: string queue = 14;
+   */
+  queue: string;
 };
 
 /**
@@ -567,6 +617,330 @@ export const ListToolCallsResponseSchema: GenMessage<ListToolCallsResponse> = /*
   messageDesc(file_signalbox_v1_run_service, 13);
 
 /**
+ * PauseRunRequest names a run.
+ *
+ * @generated from message signalbox.v1.PauseRunRequest
+ */
+export type PauseRunRequest = Message<"signalbox.v1.PauseRunRequest"> & {
+  /**
+   * run_id is the run.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * note is for people, up to 1,000 characters.
+   *
+   * @generated from field: string note = 2;
+   */
+  note: string;
+};
+
+/**
+ * Describes the message signalbox.v1.PauseRunRequest.
+ * Use `create(PauseRunRequestSchema)` to create a new message.
+ */
+export const PauseRunRequestSchema: GenMessage<PauseRunRequest> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run_service, 14);
+
+/**
+ * PauseRunResponse has the run.
+ *
+ * @generated from message signalbox.v1.PauseRunResponse
+ */
+export type PauseRunResponse = Message<"signalbox.v1.PauseRunResponse"> & {
+  /**
+   * run is the run after the change.
+   *
+   * @generated from field: signalbox.v1.Run run = 1;
+   */
+  run?: Run | undefined;
+
+  /**
+   * position is where the log stood after this command; give it as min_position to read your own write.
+   *
+   * @generated from field: uint64 position = 2;
+   */
+  position: bigint;
+};
+
+/**
+ * Describes the message signalbox.v1.PauseRunResponse.
+ * Use `create(PauseRunResponseSchema)` to create a new message.
+ */
+export const PauseRunResponseSchema: GenMessage<PauseRunResponse> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run_service, 15);
+
+/**
+ * ResumeRunRequest names a run and its budget.
+ *
+ * @generated from message signalbox.v1.ResumeRunRequest
+ */
+export type ResumeRunRequest = Message<"signalbox.v1.ResumeRunRequest"> & {
+  /**
+   * run_id is the run.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * note is for people, up to 1,000 characters.
+   *
+   * @generated from field: string note = 2;
+   */
+  note: string;
+
+  /**
+   * budget replaces the run's budget; unset keeps it.
+   *
+   * @generated from field: signalbox.v1.Budget budget = 3;
+   */
+  budget?: Budget | undefined;
+};
+
+/**
+ * Describes the message signalbox.v1.ResumeRunRequest.
+ * Use `create(ResumeRunRequestSchema)` to create a new message.
+ */
+export const ResumeRunRequestSchema: GenMessage<ResumeRunRequest> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run_service, 16);
+
+/**
+ * ResumeRunResponse has the run.
+ *
+ * @generated from message signalbox.v1.ResumeRunResponse
+ */
+export type ResumeRunResponse = Message<"signalbox.v1.ResumeRunResponse"> & {
+  /**
+   * run is the run after the change.
+   *
+   * @generated from field: signalbox.v1.Run run = 1;
+   */
+  run?: Run | undefined;
+
+  /**
+   * position is where the log stood after this command; give it as min_position to read your own write.
+   *
+   * @generated from field: uint64 position = 2;
+   */
+  position: bigint;
+};
+
+/**
+ * Describes the message signalbox.v1.ResumeRunResponse.
+ * Use `create(ResumeRunResponseSchema)` to create a new message.
+ */
+export const ResumeRunResponseSchema: GenMessage<ResumeRunResponse> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run_service, 17);
+
+/**
+ * RetryRunRequest names a run.
+ *
+ * @generated from message signalbox.v1.RetryRunRequest
+ */
+export type RetryRunRequest = Message<"signalbox.v1.RetryRunRequest"> & {
+  /**
+   * run_id is the run.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * note is for people, up to 1,000 characters.
+   *
+   * @generated from field: string note = 2;
+   */
+  note: string;
+};
+
+/**
+ * Describes the message signalbox.v1.RetryRunRequest.
+ * Use `create(RetryRunRequestSchema)` to create a new message.
+ */
+export const RetryRunRequestSchema: GenMessage<RetryRunRequest> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run_service, 18);
+
+/**
+ * RetryRunResponse has the run.
+ *
+ * @generated from message signalbox.v1.RetryRunResponse
+ */
+export type RetryRunResponse = Message<"signalbox.v1.RetryRunResponse"> & {
+  /**
+   * run is the run after the change.
+   *
+   * @generated from field: signalbox.v1.Run run = 1;
+   */
+  run?: Run | undefined;
+
+  /**
+   * position is where the log stood after this command; give it as min_position to read your own write.
+   *
+   * @generated from field: uint64 position = 2;
+   */
+  position: bigint;
+};
+
+/**
+ * Describes the message signalbox.v1.RetryRunResponse.
+ * Use `create(RetryRunResponseSchema)` to create a new message.
+ */
+export const RetryRunResponseSchema: GenMessage<RetryRunResponse> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run_service, 19);
+
+/**
+ * ForkRunRequest names a run and a position of its record.
+ *
+ * @generated from message signalbox.v1.ForkRunRequest
+ */
+export type ForkRunRequest = Message<"signalbox.v1.ForkRunRequest"> & {
+  /**
+   * run_id is the run.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * position is the place in the log up to which the record is reused; 0 reuses all of it.
+   *
+   * @generated from field: uint64 position = 2;
+   */
+  position: bigint;
+
+  /**
+   * request_id makes the call repeatable for ever: the same id with the same body answers the first result, with
+   * another body it is refused (REQUEST_ID_REUSED). 1 to 200 visible characters; empty for none.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+
+  /**
+   * input replaces the run's input; unset keeps it.
+   *
+   * @generated from field: google.protobuf.Value input = 4;
+   */
+  input?: Value | undefined;
+};
+
+/**
+ * Describes the message signalbox.v1.ForkRunRequest.
+ * Use `create(ForkRunRequestSchema)` to create a new message.
+ */
+export const ForkRunRequestSchema: GenMessage<ForkRunRequest> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run_service, 20);
+
+/**
+ * ForkRunResponse has the new run.
+ *
+ * @generated from message signalbox.v1.ForkRunResponse
+ */
+export type ForkRunResponse = Message<"signalbox.v1.ForkRunResponse"> & {
+  /**
+   * run is the new run.
+   *
+   * @generated from field: signalbox.v1.Run run = 1;
+   */
+  run?: Run | undefined;
+
+  /**
+   * position is where the log stood after this command; give it as min_position to read your own write.
+   *
+   * @generated from field: uint64 position = 2;
+   */
+  position: bigint;
+};
+
+/**
+ * Describes the message signalbox.v1.ForkRunResponse.
+ * Use `create(ForkRunResponseSchema)` to create a new message.
+ */
+export const ForkRunResponseSchema: GenMessage<ForkRunResponse> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run_service, 21);
+
+/**
+ * SendMessageRequest is something said to a run.
+ *
+ * @generated from message signalbox.v1.SendMessageRequest
+ */
+export type SendMessageRequest = Message<"signalbox.v1.SendMessageRequest"> & {
+  /**
+   * run_id is the run.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * request_id makes the call repeatable for as long as the run lives: the same id with the same body answers the first
+   * result, with another body it is refused (REQUEST_ID_REUSED). 1 to 200 visible characters; empty for none.
+   *
+   * @generated from field: string request_id = 2;
+   */
+  requestId: string;
+
+  /**
+   * thread_id is the thread that it comes from; empty for none.
+   *
+   * @generated from field: string thread_id = 3;
+   */
+  threadId: string;
+
+  /**
+   * content is what is said; up to the server's input limit (default 1 MiB).
+   *
+   * @generated from field: google.protobuf.Value content = 4;
+   */
+  content?: Value | undefined;
+};
+
+/**
+ * Describes the message signalbox.v1.SendMessageRequest.
+ * Use `create(SendMessageRequestSchema)` to create a new message.
+ */
+export const SendMessageRequestSchema: GenMessage<SendMessageRequest> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run_service, 22);
+
+/**
+ * SendMessageResponse has the message.
+ *
+ * @generated from message signalbox.v1.SendMessageResponse
+ */
+export type SendMessageResponse = Message<"signalbox.v1.SendMessageResponse"> & {
+  /**
+   * message is the message on record.
+   *
+   * @generated from field: signalbox.v1.RunMessage message = 1;
+   */
+  message?: RunMessage | undefined;
+
+  /**
+   * position is where the log stood after this command; give it as min_position to read your own write.
+   *
+   * @generated from field: uint64 position = 2;
+   */
+  position: bigint;
+
+  /**
+   * run is the run after the change.
+   *
+   * @generated from field: signalbox.v1.Run run = 3;
+   */
+  run?: Run | undefined;
+};
+
+/**
+ * Describes the message signalbox.v1.SendMessageResponse.
+ * Use `create(SendMessageResponseSchema)` to create a new message.
+ */
+export const SendMessageResponseSchema: GenMessage<SendMessageResponse> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run_service, 23);
+
+/**
  * RunService starts runs, shows them and stops them.
  *
  * @generated from service signalbox.v1.RunService
@@ -623,6 +997,64 @@ export const RunService: GenService<{
     methodKind: "unary";
     input: typeof CancelRunRequestSchema;
     output: typeof CancelRunResponseSchema;
+  },
+  /**
+   * PauseRun stops a run until somebody resumes it. A queued or waiting run is paused at once; the worker of a running one
+   * ends what is under way and gives it back. Pausing a paused run is fine. RUN_NOT_FOUND, INVALID_STATE when it has ended.
+   *
+   * @generated from rpc signalbox.v1.RunService.PauseRun
+   */
+  pauseRun: {
+    methodKind: "unary";
+    input: typeof PauseRunRequestSchema;
+    output: typeof PauseRunResponseSchema;
+  },
+  /**
+   * ResumeRun lets a paused run go on where it stopped, its failed attempts forgiven; a pause that was only asked for is
+   * taken back. Resuming a run that is not paused is fine. RUN_NOT_FOUND, INVALID_STATE when it has ended, or when its
+   * budget is used up and no larger one is given.
+   *
+   * @generated from rpc signalbox.v1.RunService.ResumeRun
+   */
+  resumeRun: {
+    methodKind: "unary";
+    input: typeof ResumeRunRequestSchema;
+    output: typeof ResumeRunResponseSchema;
+  },
+  /**
+   * RetryRun tries again. A paused run is resumed. A failed or canceled one has ended for good, so it is answered with a
+   * new run with the same request, which takes the finished steps and tool calls of the old one from its record. The same
+   * call again answers the same run. RUN_NOT_FOUND, INVALID_STATE in every other status.
+   *
+   * @generated from rpc signalbox.v1.RunService.RetryRun
+   */
+  retryRun: {
+    methodKind: "unary";
+    input: typeof RetryRunRequestSchema;
+    output: typeof RetryRunResponseSchema;
+  },
+  /**
+   * ForkRun creates a run with the request of another one, which takes the steps and tool calls that the other had
+   * finished up to a position from its record. RUN_NOT_FOUND, PAYLOAD_TOO_LARGE, REQUEST_ID_REUSED.
+   *
+   * @generated from rpc signalbox.v1.RunService.ForkRun
+   */
+  forkRun: {
+    methodKind: "unary";
+    input: typeof ForkRunRequestSchema;
+    output: typeof ForkRunResponseSchema;
+  },
+  /**
+   * SendMessage says something to a run; a run that waits for it goes on. Messages are kept in order, also those that
+   * come before the run asks. Idempotent with request_id. RUN_NOT_FOUND, INVALID_STATE when it has ended,
+   * PAYLOAD_TOO_LARGE, QUOTA_EXCEEDED, REQUEST_ID_REUSED.
+   *
+   * @generated from rpc signalbox.v1.RunService.SendMessage
+   */
+  sendMessage: {
+    methodKind: "unary";
+    input: typeof SendMessageRequestSchema;
+    output: typeof SendMessageResponseSchema;
   },
   /**
    * ListSteps returns the recorded steps of a run in order of their start. RUN_NOT_FOUND.

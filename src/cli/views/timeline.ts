@@ -1,7 +1,12 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Event } from "../../../gen/signalbox/v1/event_pb.ts";
 import type { LeaseEnd } from "../../../gen/signalbox/v1/run_event_pb.ts";
-import { RunEndReasonSchema } from "../../../gen/signalbox/v1/run_pb.ts";
+import {
+  PauseReasonSchema,
+  RunEndReasonSchema,
+  RunStatusSchema,
+  type WakeCondition,
+} from "../../../gen/signalbox/v1/run_pb.ts";
 import { enumName } from "../../kernel/enum-name.ts";
 import { errorText, labelsText, principalText, shorten, shortJson, timeText } from "./values.ts";
 
@@ -67,12 +72,32 @@ function detailOf(event: Event, nameOf: (id: string) => string): string {
       return words(enumName(RunEndReasonSchema, payload.value.endReason), errorText(payload.value.error, maxDetail));
     case "runCanceled":
       return words(payload.value.reason, `by ${principalText(event.actor)}`);
+    case "runSuspended":
+      return `waits for ${payload.value.conditions.map(conditionText).join(", or ")}`;
+    case "runWoken":
+      return "the time has come";
+    case "runChildEnded":
+      return words(payload.value.childRunId, enumName(RunStatusSchema, payload.value.status));
+    case "runMessageReceived":
+      return words(payload.value.threadId, shortJson(payload.value.content, 60), `by ${principalText(event.actor)}`);
+    case "runPauseRequested":
+      return words(payload.value.note, `by ${principalText(event.actor)}`);
+    case "runPaused": {
+      const { reason, note, error, lease } = payload.value;
+      return words(enumName(PauseReasonSchema, reason), note, errorText(error, 80), left(lease, nameOf));
+    }
+    case "runResumed":
+      return words(payload.value.note, `by ${principalText(event.actor)}`);
     case "stepStarted":
       return words(nameOf(payload.value.stepId), shortJson(payload.value.input, 60));
     case "stepCompleted":
       return words(nameOf(payload.value.stepId), shortJson(payload.value.output, 60));
     case "stepFailed":
       return words(nameOf(payload.value.stepId), errorText(payload.value.error, 80));
+    case "stepReused":
+      return words(nameOf(payload.value.stepId), `on record in ${payload.value.runId}`);
+    case "toolCallReused":
+      return words(nameOf(payload.value.toolCallId), `on record in ${payload.value.runId}`);
     case "toolCallStarted":
       return words(nameOf(payload.value.toolCallId), shortJson(payload.value.arguments, 60));
     case "toolCallSucceeded":
@@ -86,8 +111,40 @@ function detailOf(event: Event, nameOf: (id: string) => string): string {
       return words(payload.value.agent?.name, `by ${principalText(event.actor)}`);
     case "agentArchived":
       return `by ${principalText(event.actor)}`;
+    case "queueUpdated":
+      return words(payload.value.queue?.name, `by ${principalText(event.actor)}`);
+    case "scheduleCreated":
+    case "scheduleUpdated": {
+      const { name, cron, timeZone } = payload.value.schedule ?? {};
+      return words(name, cron, timeZone, `by ${principalText(event.actor)}`);
+    }
+    case "scheduleFired":
+      return words(`for ${timeText(payload.value.time)}`, payload.value.runId, payload.value.error);
+    case "scheduleArchived":
+      return `by ${principalText(event.actor)}`;
+    case "sessionCompacted":
+      return `${payload.value.turnCount} turns through ${payload.value.throughRunId}`;
+    case "documentAdded":
+      return words(payload.value.document?.collection, payload.value.document?.title);
+    case "documentDeleted":
+      return `by ${principalText(event.actor)}`;
     case undefined:
       return "a kind of event that this program does not know; upgrade it";
+  }
+}
+
+function conditionText({ condition }: WakeCondition): string {
+  switch (condition.case) {
+    case "time":
+      return timeText(condition.value);
+    case "children":
+      return condition.value.runIds.length === 1
+        ? (condition.value.runIds[0] ?? "")
+        : `${condition.value.runIds.length} runs`;
+    case "message":
+      return condition.value.threadId === "" ? "a message" : `a message of ${condition.value.threadId}`;
+    case undefined:
+      return "something that this program does not know";
   }
 }
 
