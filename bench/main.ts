@@ -1,6 +1,7 @@
 /** `npm run bench [-- benchmark …]`: how fast Signalbox is, beside how fast it could be. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { create } from "./create.ts";
+import { engine } from "./engine.ts";
 import { helpText, type Options, readOptions } from "./options.ts";
 import { projector } from "./projector.ts";
 import type { Figure } from "./report/figure.ts";
@@ -12,7 +13,7 @@ import { run } from "./run.ts";
 import { start } from "./start.ts";
 import { subscribe } from "./subscribe.ts";
 
-const benchmarks = [create, run, subscribe, projector, start];
+const benchmarks = [create, run, engine, subscribe, projector, start];
 const resultsFolder = new URL("results/", import.meta.url);
 const docsFile = new URL("../docs/performance.md", import.meta.url);
 

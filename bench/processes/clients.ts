@@ -37,11 +37,18 @@ async function openBoard(client: SignalboxClient): Promise<Board> {
   return board;
 }
 
-async function submissions(url: string, count: number) {
+/** Which runs to submit: to which handler on which queue; default `echo` on `default`. */
+interface Target {
+  readonly url: string;
+  readonly handler?: string;
+  readonly queue?: string;
+}
+
+async function submissions({ url, handler = newRun.handler, queue = "" }: Target, count: number) {
   const connection = connect(url);
   const { client } = connection;
   const board = await (connection.board ??= openBoard(client));
-  const submit = async () => (await client.runs.createRun(newRun)).run?.runId ?? "";
+  const submit = async () => (await client.runs.createRun({ ...newRun, handler, queue })).run?.runId ?? "";
   return { submit, board, count };
 }
 
@@ -58,12 +65,12 @@ const functions = {
     return press(shape, () => client.runs.createRun(newRun));
   },
   /** Creates runs one after the other, each when the one before has succeeded. */
-  async runOneByOne({ url, count }: { url: string; count: number }): Promise<Load> {
-    return submitOneByOne(await submissions(url, count));
+  async runOneByOne({ count, ...target }: Target & { count: number }): Promise<Load> {
+    return submitOneByOne(await submissions(target, count));
   },
   /** Creates runs, so many at a time, and waits for all to succeed. Returns how many did in a second. */
-  async runMany({ url, count, concurrency }: { url: string; count: number; concurrency: number }): Promise<number> {
-    return submitMany(await submissions(url, count), concurrency);
+  async runMany({ count, concurrency, ...target }: Target & { count: number; concurrency: number }): Promise<number> {
+    return submitMany(await submissions(target, count), concurrency);
   },
 };
 

@@ -1,15 +1,34 @@
-import { createWorker } from "../../src/engine/worker.ts";
+import { createWorker, type Handler } from "../../src/engine/worker.ts";
 import { answerQuestions } from "../support/answer.ts";
 import { createLogger } from "../support/logger.ts";
 
 const resources = new AsyncDisposableStack();
 
+/** How many steps a run of the handler `steps` records. */
+const stepCount = 10;
+
+const handlers = {
+  echo: (_context, input) => input,
+  steps: async (context, input) => {
+    for (let step = 1; step <= stepCount; step++) await context.step(`step-${step}`, () => step);
+    return input;
+  },
+} satisfies Record<string, Handler>;
+
+/** What a worker works on, and how. */
+interface WorkerShape {
+  readonly url: string;
+  readonly concurrency: number;
+  readonly queue?: string;
+  readonly transport?: "unary" | "stream";
+}
+
 const functions = {
-  /** Works on runs of the handler `echo` until the process ends. */
-  open({ url, concurrency }: { url: string; concurrency: number }): void {
+  /** Works on runs of the handlers `echo` and `steps` until the process ends. */
+  open({ url, concurrency, queue = "default", transport = "unary" }: WorkerShape): void {
     const log = createLogger();
     const worker = resources.use(
-      createWorker({ baseUrl: url, concurrency, log, handlers: { echo: (_context, input) => input } }),
+      createWorker({ baseUrl: url, concurrency, queues: [queue], transport, log, handlers }),
     );
     worker.run().catch((error: unknown) => log.fatal({ err: error }, "the worker has ended"));
   },

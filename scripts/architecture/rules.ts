@@ -8,7 +8,9 @@ const arrows: Record<string, string[]> = {
   readmodel: ["kernel", "eventlog", "gen"],
   jobs: ["kernel", "eventlog", "gen"],
   client: ["gen"],
-  engine: ["client", "gen"],
+  models: ["client", "gen"],
+  tools: ["client", "gen"],
+  engine: ["client", "gen", "models", "tools"],
   server: ["kernel", "eventlog", "readmodel", "gen", "nouns"],
   stack: ["kernel"],
 };
