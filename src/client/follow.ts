@@ -1,5 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { RunDelta } from "../../gen/signalbox/v1/delta_pb.ts";
 import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
 import type { EventFilterSchema, SubscribeResponse } from "../../gen/signalbox/v1/event_service_pb.ts";
 import { createBackoff, pause } from "./backoff.ts";
@@ -14,6 +15,11 @@ export interface FollowOptions {
   readonly fromPosition?: bigint | undefined;
   /** Ends the iteration, without an error. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Takes output while it is made, no piece of a run twice; of a run that the filter names, first what was made lately. It
+   * never holds up an event, and some may be missing (a gap in the indexes): what counts is in the events.
+   */
+  readonly onDelta?: ((delta: RunDelta) => void) | undefined;
   /** Told of every break, and after how many milliseconds it is tried again. */
   readonly onRetry?: ((error: unknown, delayMs: number) => void) | undefined;
   /** Milliseconds without a sign of life after which a connection is given up, default 45,000: three heartbeats. */
@@ -29,7 +35,8 @@ export async function* follow(
   client: Pick<SignalboxClient, "events">,
   options: FollowOptions = {},
 ): AsyncGenerator<Event, void, undefined> {
-  const { signal } = options;
+  const { signal, onDelta } = options;
+  const isNew = createDeltaFilter();
   const backoff = createBackoff(100, 5_000);
   let position = options.fromPosition ?? 0n;
   let subscription: Subscription | undefined;
@@ -55,6 +62,7 @@ export async function* follow(
         backoff.reset();
         if (frame.value.headPosition > position) position = frame.value.headPosition;
       }
+      if (frame.case === "delta" && isNew(frame.value)) onDelta?.(frame.value);
       if (frame.case === "event" && frame.value.position > position) {
         backoff.reset();
         yield frame.value;
@@ -64,6 +72,24 @@ export async function* follow(
   } finally {
     subscription?.close();
   }
+}
+
+/** Steps whose newest index is remembered. */
+const maxSteps = 1_000;
+
+/** Tells pieces that begin behind those seen before: after a break, what is kept of a run comes again. */
+function createDeltaFilter(): (delta: RunDelta) => boolean {
+  const newest = new Map<string, number>();
+  return ({ runId, attempt, delta, joined }) => {
+    if (delta === undefined) return false;
+    const key = `${runId}/${attempt}/${delta.stepKey}`;
+    if (delta.index - joined <= (newest.get(key) ?? -1)) return false;
+    newest.delete(key);
+    newest.set(key, delta.index);
+    const [oldest] = newest.keys();
+    if (newest.size > maxSteps && oldest !== undefined) newest.delete(oldest);
+    return true;
+  };
 }
 
 /** One connection's worth of frames. */
@@ -76,13 +102,13 @@ interface Subscription {
 
 function subscribe(
   { events }: Pick<SignalboxClient, "events">,
-  { filter, signal, silenceTimeoutMs = 45_000 }: FollowOptions,
+  { filter, signal, onDelta, silenceTimeoutMs = 45_000 }: FollowOptions,
   fromPosition: bigint,
 ): Subscription {
   const controller = new AbortController();
   const abort = () => controller.abort();
   signal?.addEventListener("abort", abort);
-  const request = filter === undefined ? { fromPosition } : { filter, fromPosition };
+  const request = { ...(filter === undefined ? {} : { filter }), fromPosition, includeDeltas: onDelta !== undefined };
   const frames = events.subscribe(request, { signal: controller.signal })[Symbol.asyncIterator]();
   return {
     async next() {

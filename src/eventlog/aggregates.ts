@@ -67,6 +67,8 @@ export interface Command<State> {
 export interface Aggregates<State> {
   /** The aggregate as it is now, confirmed by the log's leader. */
   load(workspaceId: string, id: string): Promise<Loaded<State>>;
+  /** The aggregate as this process saw it last, without asking anybody; undefined when it has not lately. */
+  cached(workspaceId: string, id: string): Loaded<State> | undefined;
   /**
    * Decides and records. Returns the state after the decision's event, or the present state when nothing had to be
    * recorded. Whatever `decide` throws comes out unchanged, but only after it was decided on confirmed state.
@@ -193,6 +195,7 @@ export function createAggregates<State>(
       const key = { workspaceId, type: definition.type, id };
       return refresh(key, cache.get(cacheKey(key)) ?? absent);
     },
+    cached: (workspaceId, id) => cache.get(cacheKey({ workspaceId, type: definition.type, id })),
     execute: (command) => {
       const key = { workspaceId: command.call.workspaceId, type: definition.type, id: command.id };
       return inTurn(turns, cacheKey(key), () => decideAndAppend(key, command));

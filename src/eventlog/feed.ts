@@ -18,6 +18,8 @@ export interface Subscription extends Disposable {
    * without any. One call at a time. STORE_UNAVAILABLE when the log can not be read; the next call tries again.
    */
   next(ms: number, signal?: AbortSignal): Promise<EventRecord[]>;
+  /** Makes the call of `next` that waits, or else the one that would, return at once. */
+  wake(): void;
   /** Every record of the view up to here was handed out: resuming after it is exact. */
   readonly position: bigint;
 }
@@ -98,6 +100,7 @@ function createSubscription({ filter, after, log, recent, attach }: Subscription
   let queued = 0;
   // Behind: the queue does not follow on the cursor, the log must be read first.
   let behind = true;
+  let woken = false;
   let catchUp: AsyncGenerator<EventRecord, void, void> | undefined;
   let catchUpTo = 0n;
 
@@ -190,11 +193,18 @@ function createSubscription({ filter, after, log, recent, attach }: Subscription
           return takeQueue();
         } else {
           const left = deadline - performance.now();
-          if (left <= 0) return [];
+          if (left <= 0 || woken) {
+            woken = false;
+            return [];
+          }
           await bell.wait(signal, left);
         }
       }
       return [];
+    },
+    wake() {
+      woken = true;
+      bell.ring();
     },
     [Symbol.dispose]: detach,
   };

@@ -6,7 +6,7 @@ import {
   StorageType,
   type StreamConfig,
 } from "@nats-io/jetstream";
-import { nanos } from "@nats-io/transport-node";
+import { nanos, RequestError } from "@nats-io/transport-node";
 import { SignalboxError } from "../kernel/errors.ts";
 
 /** The settings of a stream that we rely on. Everything else is left to the operator. */
@@ -60,4 +60,10 @@ export async function ensureStream(jsm: JetStreamManager, settings: StreamSettin
     `the JetStream stream ${settings.name} is configured otherwise than Signalbox needs: ${list}. ` +
       `Change it with \`nats stream edit ${settings.name}\`, or point NATS_URL at another server`,
   );
+}
+
+/** True for the error of a request to a stream that is not there: the broker says so, or nobody listens on its subjects. */
+export function isStreamGone(error: unknown): boolean {
+  if (error instanceof JetStreamApiError) return error.code === streamNotFound;
+  return error instanceof Error && error.cause instanceof RequestError && error.cause.isNoResponders();
 }

@@ -60,7 +60,8 @@ export function subjectMatches(filter: string, subject: string): boolean {
   return want.length === have.length;
 }
 
-function token(value: string): string {
+/** The value, if it may stand between the dots of a subject. Throws for anything else. */
+export function token(value: string): string {
   if (!/^[A-Za-z0-9_:-]+$/.test(value)) throw new Error(`not a subject token: ${JSON.stringify(value)}`);
   return value;
 }

@@ -1,4 +1,6 @@
+import type { RunDelta } from "../../gen/signalbox/v1/delta_pb.ts";
 import type { GetEventRequest, ListEventsRequest, SubscribeRequest } from "../../gen/signalbox/v1/event_service_pb.ts";
+import type { Deltas, DeltaSubscription } from "../deltas/deltas.ts";
 import type { EventLog } from "../eventlog/event-log.ts";
 import { terminalRunTypes } from "../eventlog/event-type.ts";
 import type { Feed, Subscription } from "../eventlog/feed.ts";
@@ -16,7 +18,8 @@ import { findEvent, listEvents } from "./queries.ts";
 export type Frame =
   | { readonly case: "ready"; readonly headPosition: bigint; readonly earliestPosition: bigint }
   | { readonly case: "event"; readonly record: EventRecord }
-  | { readonly case: "heartbeat"; readonly headPosition: bigint };
+  | { readonly case: "heartbeat"; readonly headPosition: bigint }
+  | { readonly case: "delta"; readonly delta: RunDelta };
 
 /** A page of events in log order. */
 export interface EventPage {
@@ -45,6 +48,7 @@ export interface EventsDeps {
   readonly feed: Feed;
   readonly db: Db;
   readonly positions: Pick<Positions, "reach">;
+  readonly deltas: Pick<Deltas, "subscribe">;
   /** How often an idle subscription sends a heartbeat, default 15 s. */
   readonly heartbeatMs?: number;
   /** Where a run stands now. RUN_NOT_FOUND when it is not there. */
@@ -54,7 +58,8 @@ export interface EventsDeps {
 const pageBytes = 2 * 1024 * 1024;
 
 /** The log as clients see it. */
-export function createEvents({ log, feed, db, positions, runEnd, heartbeatMs = 15_000 }: EventsDeps): Events {
+export function createEvents(deps: EventsDeps): Events {
+  const { log, feed, db, positions, deltas, runEnd, heartbeatMs = 15_000 } = deps;
   let earliest: bigint | undefined;
 
   /** The log as this process knows it, when that says enough: thousands who resume at once must not all ask the broker. */
@@ -103,9 +108,10 @@ export function createEvents({ log, feed, db, positions, runEnd, heartbeatMs = 1
     const bounds = await boundsFor(request.fromPosition);
     const run = selection.runId === undefined ? undefined : await runEnd(call, selection.runId);
     using subscription = feed.subscribe(selection.view, request.fromPosition);
+    using output = request.includeDeltas ? outputOf(selection, () => subscription.wake()) : undefined;
     yield { case: "ready", headPosition: bounds.head, earliestPosition: bounds.earliest };
     if (run?.terminal && request.fromPosition >= run.position) return;
-    yield* follow(subscription, selection, AbortSignal.any([call.signal, draining]));
+    yield* follow(subscription, output, selection, AbortSignal.any([call.signal, draining]));
     if (draining.aborted) {
       throw new SignalboxError(
         "DRAINING",
@@ -114,15 +120,30 @@ export function createEvents({ log, feed, db, positions, runEnd, heartbeatMs = 1
     }
   }
 
-  async function* follow(subscription: Subscription, selection: Selection, signal: AbortSignal): AsyncGenerator<Frame> {
+  /** Output in the making, of which only runs have any. It comes without what most fields of a filter look at. */
+  function outputOf({ view, roomId, runId }: Selection, wake: () => void): DeltaSubscription | undefined {
+    if (view.stream !== undefined && runId === undefined) return undefined;
+    return deltas.subscribe({ workspaceId: view.workspaceId, roomId: roomId || undefined, runId }, wake);
+  }
+
+  async function* follow(
+    subscription: Subscription,
+    output: DeltaSubscription | undefined,
+    selection: Selection,
+    signal: AbortSignal,
+  ): AsyncGenerator<Frame> {
     let heartbeatAt = performance.now() + heartbeatMs;
     while (!signal.aborted) {
-      const records = await subscription.next(heartbeatAt - performance.now(), signal);
+      const waitMs = output?.length ? 0 : heartbeatAt - performance.now();
+      const records = await subscription.next(waitMs, signal);
       for (const record of records) {
         if (signal.aborted) return;
         if (keeps(selection, record.event)) yield { case: "event", record };
         if (selection.runId !== undefined && terminalRunTypes.has(record.event.type)) return;
       }
+      // One piece at a time: an event that comes meanwhile is next.
+      const delta = output?.take();
+      if (delta !== undefined && !signal.aborted) yield { case: "delta", delta };
       if (performance.now() < heartbeatAt || signal.aborted) continue;
       heartbeatAt = performance.now() + heartbeatMs;
       yield { case: "heartbeat", headPosition: subscription.position };

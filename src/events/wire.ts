@@ -44,6 +44,8 @@ export function frameMessage(frame: Frame, json: boolean): SubscribeResponse {
       const value = create(SubscribeHeartbeatSchema, { headPosition: frame.headPosition });
       return create(SubscribeResponseSchema, { frame: { case: "heartbeat", value } });
     }
+    case "delta":
+      return create(SubscribeResponseSchema, { frame: { case: "delta", value: frame.delta } });
     case "event": {
       const message = create(SubscribeResponseSchema);
       if (json) message.frame = { case: "event", value: frame.record.event };

@@ -2,7 +2,7 @@ import { createHash, randomFillSync, randomUUID } from "node:crypto";
 import { ulid } from "ulid";
 
 /** The prefixes of our ids; each is followed by `_` and 26 characters of Crockford's base 32. */
-export type IdPrefix = "run" | "agt" | "step" | "tc" | "lease" | "job" | "wrk" | "corr";
+export type IdPrefix = "run" | "agt" | "step" | "tc" | "msg" | "lease" | "job" | "wrk" | "corr" | "sch" | "doc";
 
 /** Where ids come from: random at the edge, counted in tests. */
 export interface IdSource {

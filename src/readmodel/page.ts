@@ -5,13 +5,13 @@ const defaultPageSize = 50;
 const maxPageSize = 200;
 
 /** Where a page begins. */
-export interface Page {
+export interface Page<Key = bigint> {
   /** Rows to return at most. */
   readonly size: number;
   /** The key of the last row of the page before; undefined for the first page. */
-  readonly after: bigint | undefined;
+  readonly after: Key | undefined;
   /** The token that continues behind a row. */
-  readonly tokenAfter: (key: bigint) => string;
+  readonly tokenAfter: (key: Key) => string;
 }
 
 /**
@@ -19,32 +19,48 @@ export interface Page {
  * filters: INVALID_REQUEST for any other, and for anything that is not one of our tokens.
  */
 export function readPage(list: string, filters: unknown, pageSize: number, pageToken: string): Page {
+  const { after, ...page } = readNamePage(list, filters, pageSize, pageToken);
+  if (after !== undefined && !/^\d{1,19}$/.test(after)) throw notOurs();
+  return {
+    ...page,
+    after: after === undefined ? undefined : BigInt(after),
+    tokenAfter: (key) => page.tokenAfter(`${key}`),
+  };
+}
+
+/** The same for a list in the order of names, which may hold anything but NUL. */
+export function readNamePage(list: string, filters: unknown, pageSize: number, pageToken: string): Page<string> {
   const print = createHash("sha256")
     .update(
       JSON.stringify([list, filters], (_key, value: unknown) => (typeof value === "bigint" ? String(value) : value)),
     )
     .digest("base64url")
-    .slice(0, 16);
+    .slice(0, printLength);
   return {
     size: pageSize === 0 ? defaultPageSize : Math.min(pageSize, maxPageSize),
     after: pageToken === "" ? undefined : readToken(pageToken, print),
-    tokenAfter: (key) => Buffer.from(`${print}.${key}`).toString("base64url"),
+    tokenAfter: (name) => Buffer.from(`${print}.${name}`).toString("base64url"),
   };
 }
 
-function readToken(token: string, print: string): bigint {
-  const [found, key = ""] = Buffer.from(token, "base64url").toString("latin1").split(".");
-  if (!/^\d{1,19}$/.test(key)) {
-    throw new SignalboxError(
-      "INVALID_REQUEST",
-      "page_token is not a token of this service; leave it empty for the first page",
-    );
-  }
-  if (found !== print) {
+const printLength = 16;
+
+function readToken(token: string, print: string): string {
+  const text = Buffer.from(token, "base64url").toString();
+  const name = text.slice(printLength + 1);
+  if (text[printLength] !== "." || name === "" || name.includes("\0")) throw notOurs();
+  if (text.slice(0, printLength) !== print) {
     throw new SignalboxError(
       "INVALID_REQUEST",
       "page_token belongs to another list or other filters; repeat the filters of the first page or leave it empty",
     );
   }
-  return BigInt(key);
+  return name;
+}
+
+function notOurs(): SignalboxError {
+  return new SignalboxError(
+    "INVALID_REQUEST",
+    "page_token is not a token of this service; leave it empty for the first page",
+  );
 }

@@ -34,6 +34,8 @@ export interface Projection<Desc extends DescMessage = DescMessage> {
     event: Event,
     id: string,
   ) => MessageShape<Desc> | undefined;
+  /** True when other streams may make a row before the stream of its name begins. Default false. */
+  readonly precedesStream?: boolean;
 }
 
 /** A projection with its message type forgotten, to be listed with others. Rows stay consistent within one projection. */
@@ -62,6 +64,7 @@ export function eraseProjection<Desc extends DescMessage>(projection: Projection
   return {
     table,
     idsOf: projection.idsOf,
+    precedesStream: projection.precedesStream ?? false,
     loadText:
       `select workspace_id, ${idColumn} as id, create_position, last_position, resource from ${table} ` +
       `where (workspace_id, ${idColumn}) in (select * from unnest($1::text[], $2::text[]))`,

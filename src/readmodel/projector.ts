@@ -136,8 +136,7 @@ async function loadRows(
     const { record, id, key } = touch;
     const cached = cache.get(key);
     if (cached !== undefined) found.set(key, cached);
-    // The first event of a stream finds no row of the same name: no need to ask for what was never written.
-    else if (record.event.streamSequence !== 1n || record.event.stream?.id !== id) wanted.push(touch);
+    else if (projection.precedesStream || !isFirstOf(id, record.event)) wanted.push(touch);
   }
   if (wanted.length === 0) return found;
   const { rows } = await client.query<{
@@ -162,6 +161,11 @@ async function loadRows(
     found.set(`${row.workspaceId}/${row.id}`, { row, sizeBytes: loaded.resource.length });
   }
   return found;
+}
+
+/** The first event of a stream finds no row of the same name: no need to ask for what was never written. */
+function isFirstOf(id: string, { streamSequence, stream }: EventRecord["event"]): boolean {
+  return streamSequence === 1n && stream?.id === id;
 }
 
 const eventColumns: readonly (readonly [name: string, type: string, value: (record: EventRecord) => unknown])[] = [

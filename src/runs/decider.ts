@@ -9,6 +9,7 @@ import {
   RunFailedSchema,
 } from "../../gen/signalbox/v1/run_event_pb.ts";
 import {
+  type Budget,
   type RetryPolicy,
   RunEndReason,
   RunErrorSchema,
@@ -20,7 +21,7 @@ import type { Draft } from "../eventlog/aggregates.ts";
 import { equalBytes } from "../kernel/digest.ts";
 import { SignalboxError } from "../kernel/errors.ts";
 import { repeatable } from "./tool-call.ts";
-import type { LiveRun, RunState } from "./state.ts";
+import type { LiveRun, OpenStatus, RunState } from "./state.ts";
 
 /** A creating request with every default filled in. */
 export interface NewRun {
@@ -30,6 +31,12 @@ export interface NewRun {
   readonly zone: Zone;
   readonly retryPolicy: RetryPolicy;
   readonly maxDuration: Duration | undefined;
+  /** How much the run may consume; undefined for no limit. */
+  readonly budget: Budget | undefined;
+  /** How many runs stand above this one: 0 without a parent. */
+  readonly depth: number;
+  /** The run whose record is reused, and up to where; undefined for none. */
+  readonly base: { readonly runId: string; readonly position: bigint } | undefined;
   /** SHA-256 of the request; empty without request_id. */
   readonly requestDigest: Uint8Array;
 }
@@ -44,7 +51,7 @@ export function createRun(state: RunState, run: NewRun): Draft | undefined {
       { run_id: run.runId },
     );
   }
-  const { agentId, queue, input, labels, threadId, sessionId, parentRunId } = run.request;
+  const { agentId, queue, input, labels, threadId, sessionId, parentRunId, priority, concurrencyKey } = run.request;
   const value = create(RunCreatedSchema, {
     agentId,
     handler: run.handler,
@@ -57,6 +64,12 @@ export function createRun(state: RunState, run: NewRun): Draft | undefined {
     sessionId,
     parentRunId,
     requestDigest: run.requestDigest,
+    priority,
+    concurrencyKey,
+    budget: run.budget,
+    depth: run.depth,
+    baseRunId: run.base?.runId ?? "",
+    basePosition: run.base?.position ?? 0n,
   });
   return { payload: { case: "runCreated", value }, zone: run.zone };
 }
@@ -70,11 +83,11 @@ export function cancelRun(state: RunState, runId: string, reason: string): Draft
       return undefined;
     case "succeeded":
     case "failed":
-      throw new SignalboxError("INVALID_STATE", `run ${runId} has ${state.status} and can not be canceled`, {
-        status: state.status,
-      });
+      throw hasEnded(state, "can not be canceled");
     case "queued":
-    case "running": {
+    case "running":
+    case "waiting":
+    case "paused": {
       const value = create(RunCanceledSchema, { lease: leaseEnd(state), reason });
       return { payload: { case: "runCanceled", value }, zone: state.run.zone };
     }
@@ -88,8 +101,19 @@ export function expireRun(state: RunState, now: Date): Draft | undefined {
 }
 
 /** True while the run can still change. */
-export function isOpen(state: RunState): state is LiveRun & { status: "queued" | "running" } {
-  return state.status === "queued" || state.status === "running";
+export function isOpen(state: RunState): state is LiveRun & { status: OpenStatus } {
+  switch (state.status) {
+    case "queued":
+    case "running":
+    case "waiting":
+    case "paused":
+      return true;
+    case "absent":
+    case "succeeded":
+    case "failed":
+    case "canceled":
+      return false;
+  }
 }
 
 /** True when the run has a deadline and it has passed. */
@@ -121,6 +145,15 @@ export function leaseEnd({ lease, steps, toolCalls }: LiveRun): LeaseEnd | undef
     failedToolCallIds: started.filter(repeatable).map(({ toolCallId }) => toolCallId),
     unknownToolCallIds: started.filter((call) => !repeatable(call)).map(({ toolCallId }) => toolCallId),
   });
+}
+
+/** INVALID_STATE: the run has ended, and what that means for the command. */
+export function hasEnded({ status, run }: LiveRun & RunState, consequence: string): SignalboxError {
+  return new SignalboxError("INVALID_STATE", `run ${run.runId} has ${ending(status)} and ${consequence}`, { status });
+}
+
+function ending(status: RunState["status"]): string {
+  return status === "canceled" ? "been canceled" : status;
 }
 
 /** Unknown ids and ids of another tenant look the same. */

@@ -5,7 +5,9 @@ import type {
   FailRunRequest,
   HeartbeatResponse,
   ReleaseRunRequest,
+  SuspendRunRequest,
 } from "../../gen/signalbox/v1/engine_service_pb.ts";
+import { type Run, RunStatus } from "../../gen/signalbox/v1/run_pb.ts";
 import type { Aggregates, Draft, Loaded } from "../eventlog/aggregates.ts";
 import type { Delivery } from "../jobs/dispatcher.ts";
 import type { Heartbeats } from "../jobs/heartbeats.ts";
@@ -17,17 +19,20 @@ import type { IdSource } from "../kernel/ids.ts";
 import { type Limits, requireStorable } from "../kernel/limits.ts";
 import { isOpen, runNotFound } from "./decider.ts";
 import { type ClaimAnswer, claimResponse } from "./claim-response.ts";
-import { claimRun, completeRun, failRun, releaseRun, requireLease } from "./lease-decider.ts";
+import { claimRun, completeRun, failRun, isUnder, releaseRun, requireLease } from "./lease-decider.ts";
 import type { RunRecord } from "./run-record.ts";
-import type { RunAt } from "./runs.ts";
-import type { RunState } from "./state.ts";
+import type { RunAt } from "./starts.ts";
+import type { LiveRun, RunState } from "./state.ts";
+import { holdingConditions, isSuspended, suspendRun } from "./wait-decider.ts";
 
 /** What workers do with runs as a whole. Every function throws the errors that engine_service.proto names. */
 export interface Engine {
   /** A run under a lease; an empty response when none came in time or `giveUp` aborted. */
   claim(call: Call, request: ClaimRunRequest, giveUp: AbortSignal): Promise<ClaimAnswer>;
-  heartbeat(call: Call, leaseToken: string): Promise<Pick<HeartbeatResponse, "leaseExpireTime" | "cancelRequested">>;
+  heartbeat(call: Call, leaseToken: string): Promise<Omit<HeartbeatResponse, "$typeName" | "$unknown">>;
   release(call: Call, request: ReleaseRunRequest): Promise<RunAt>;
+  /** `holding` are the places of the conditions that hold already; when there are some, the run is not suspended. */
+  suspend(call: Call, request: SuspendRunRequest): Promise<RunAt & { suspended: boolean; holding: number[] }>;
   complete(call: Call, request: CompleteRunRequest): Promise<RunAt>;
   fail(call: Call, request: FailRunRequest): Promise<RunAt>;
 }
@@ -54,11 +59,33 @@ export function createEngine(deps: EngineDeps): Engine {
   async function execute(
     call: Call,
     { runId }: LeaseTicket,
-    decide: (state: RunState) => Draft | undefined,
-  ): Promise<RunAt> {
+    decide: (state: RunState, now: Date) => Draft | undefined,
+  ): Promise<RunAt & { readonly state: LiveRun & RunState }> {
     const { state, position } = await aggregates.execute({ call, id: runId, decide });
     if (state.status === "absent") throw runNotFound(runId);
-    return { run: state.run, position };
+    return { state, run: state.run, position };
+  }
+
+  /** What becomes of the job of a lease that is over: it stands for a run that is queued, and for no other. */
+  async function settle(ackSubject: string, { status, availableTime }: Run): Promise<void> {
+    switch (status) {
+      case RunStatus.QUEUED: {
+        const nowMs = clock.now().getTime();
+        return jobs.release(ackSubject, Math.max((availableTime ? timestampMs(availableTime) : nowMs) - nowMs, 0));
+      }
+      case RunStatus.WAITING:
+      case RunStatus.PAUSED:
+        return jobs.finishConfirmed(ackSubject);
+      case RunStatus.SUCCEEDED:
+      case RunStatus.FAILED:
+      case RunStatus.CANCELED:
+        return jobs.finish(ackSubject);
+      case RunStatus.UNSPECIFIED:
+      case RunStatus.RUNNING:
+      default:
+        // Another lease has begun, with another delivery: it is not for the old one to say what becomes of the job.
+        return undefined;
+    }
   }
 
   async function claim(call: Call, request: ClaimRunRequest, giveUp: AbortSignal): Promise<ClaimAnswer> {
@@ -90,10 +117,10 @@ export function createEngine(deps: EngineDeps): Engine {
 
   async function giveBack(call: Call, leaseToken: string): Promise<void> {
     const ticket = tokens.open(leaseToken, call.workspaceId);
-    await execute(call, ticket, (state) =>
-      releaseRun(state, ticket, "the worker left while it was claiming", 0, clock.now()),
+    const { run } = await execute(call, ticket, (state, now) =>
+      releaseRun(state, ticket, "the worker left while it was claiming", 0, now),
     );
-    jobs.release(ticket.ackSubject, 0);
+    await settle(ticket.ackSubject, run);
   }
 
   /** Turns a delivered job into a lease; undefined when the run is not to be had now. */
@@ -113,7 +140,7 @@ export function createEngine(deps: EngineDeps): Engine {
     const { state } = loaded;
     if (state.status === "running" && state.lease?.leaseId === leaseId) {
       const ticket = { workspaceId: call.workspaceId, runId: job.runId, leaseId, ackSubject };
-      return claimResponse(deps.record, loaded, tokens.seal(ticket), leaseTtlMs);
+      return claimResponse(deps.record, loaded, { token: tokens.seal(ticket), ttlMs: leaseTtlMs }, clock.now());
     }
     putBack(loaded, job.jobId, ackSubject);
     return undefined;
@@ -121,14 +148,13 @@ export function createEngine(deps: EngineDeps): Engine {
 
   /** What becomes of a job whose run was not claimed. */
   function putBack({ state }: Loaded<RunState>, jobId: string, ackSubject: string): void {
-    if (!isOpen(state)) return jobs.finish(ackSubject);
     const nowMs = clock.now().getTime();
     if (state.status === "queued") {
       const dueMs = state.run.availableTime ? timestampMs(state.run.availableTime) : nowMs;
       return jobs.release(ackSubject, dueMs - nowMs);
     }
-    // Another message stands for the present lease: this one is a leftover.
-    if (state.lease?.jobId !== jobId) return jobs.finish(ackSubject);
+    // Nobody is to take the run now, or another message stands for the present lease: this one is a leftover.
+    if (state.status !== "running" || state.lease?.jobId !== jobId) return jobs.finish(ackSubject);
     jobs.release(ackSubject, Math.max(state.lease.expireTimeMs - nowMs, 1_000));
   }
 
@@ -138,33 +164,52 @@ export function createEngine(deps: EngineDeps): Engine {
       const ticket = tokens.open(leaseToken, call.workspaceId);
       const { state } = await aggregates.load(call.workspaceId, ticket.runId);
       if (state.status === "absent") throw runNotFound(ticket.runId);
-      if (!isOpen(state) && state.endedLease?.leaseId === ticket.leaseId) return { cancelRequested: true };
-      requireLease(state, ticket);
+      if (!isOpen(state) && state.endedLease?.leaseId === ticket.leaseId) {
+        return { cancelRequested: true, pauseRequested: false };
+      }
+      const { run } = requireLease(state, ticket);
       jobs.extend(ticket.ackSubject);
       deps.heartbeats.send(ticket.runId);
-      return { cancelRequested: false, leaseExpireTime: timestampFromMs(clock.now().getTime() + leaseTtlMs) };
+      const leaseExpireTime = timestampFromMs(clock.now().getTime() + leaseTtlMs);
+      return { cancelRequested: false, pauseRequested: run.pauseRequested, leaseExpireTime };
     },
     async release(call, { leaseToken, reason, delay }) {
       const ticket = tokens.open(leaseToken, call.workspaceId);
       const delayMs = delay ? durationMs(delay) : 0;
-      const done = await execute(call, ticket, (state) => releaseRun(state, ticket, reason, delayMs, clock.now()));
-      jobs.release(ticket.ackSubject, delayMs);
-      return done;
+      const { run, position } = await execute(call, ticket, (state, now) =>
+        releaseRun(state, ticket, reason, delayMs, now),
+      );
+      await settle(ticket.ackSubject, run);
+      return { run, position };
+    },
+    async suspend(call, { leaseToken, conditions }) {
+      const ticket = tokens.open(leaseToken, call.workspaceId);
+      let holding: number[] = [];
+      const { state, run, position } = await execute(call, ticket, (before, now) => {
+        const draft = suspendRun(before, ticket, conditions, now);
+        holding = draft === undefined && isUnder(before, ticket) ? holdingConditions(before, conditions, now) : [];
+        return draft;
+      });
+      const suspended = isSuspended(state, ticket);
+      if (suspended) await settle(ticket.ackSubject, run);
+      return { run, position, suspended, holding };
     },
     async complete(call, { leaseToken, output }) {
       requireStorable("output", output, limits.maxOutputBytes);
       const ticket = tokens.open(leaseToken, call.workspaceId);
-      const done = await execute(call, ticket, (state) => completeRun(state, ticket, output));
-      jobs.finish(ticket.ackSubject);
-      return done;
+      const { run, position } = await execute(call, ticket, (state) => completeRun(state, ticket, output));
+      await settle(ticket.ackSubject, run);
+      return { run, position };
     },
     async fail(call, { leaseToken, error }) {
       const ticket = tokens.open(leaseToken, call.workspaceId);
-      const done = await execute(call, ticket, (state) => error && failRun(state, ticket, error, clock.now()));
-      const dueMs = done.run.availableTime ? timestampMs(done.run.availableTime) : undefined;
-      if (dueMs === undefined) jobs.finish(ticket.ackSubject);
-      else jobs.release(ticket.ackSubject, Math.max(dueMs - clock.now().getTime(), 0));
-      return done;
+      const { run, position } = await execute(
+        call,
+        ticket,
+        (state, now) => error && failRun(state, ticket, error, now),
+      );
+      await settle(ticket.ackSubject, run);
+      return { run, position };
     },
   };
 }

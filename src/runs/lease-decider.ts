@@ -8,11 +8,19 @@ import {
   RunReleasedSchema,
   RunSucceededSchema,
 } from "../../gen/signalbox/v1/run_event_pb.ts";
-import { type RetryPolicy, RunEndReason, type RunError } from "../../gen/signalbox/v1/run_pb.ts";
+import {
+  OnExhausted,
+  PauseReason,
+  type RetryPolicy,
+  RunEndReason,
+  type RunError,
+} from "../../gen/signalbox/v1/run_pb.ts";
 import type { Draft } from "../eventlog/aggregates.ts";
+import type { EventType } from "../eventlog/event-type.ts";
 import { equalBytes } from "../kernel/digest.ts";
 import { SignalboxError } from "../kernel/errors.ts";
 import { deadlineExceeded, isPastDeadline, leaseEnd, runNotFound } from "./decider.ts";
+import { paused, pausedAsRequested, pausedForBudget } from "./pause-decider.ts";
 import { leaseLost } from "./resource.ts";
 import { type Lease, type LiveRun, type RunState, valueDigest } from "./state.ts";
 
@@ -27,7 +35,8 @@ export interface Claim {
 }
 
 /**
- * run.claimed, or run.failed when a deadline or the last attempt is over. Nothing when the run is not to be had: ended,
+ * run.claimed, or run.failed when a deadline or the last attempt is over, or run.paused when the lapsed lease allows no
+ * other. Nothing when the run is not to be had: ended,
  * not due yet, or under a lease of which nobody has shown that it lapsed.
  */
 export function claimRun(state: RunState, claim: Claim, now: Date): Draft | undefined {
@@ -36,6 +45,8 @@ export function claimRun(state: RunState, claim: Claim, now: Date): Draft | unde
     case "succeeded":
     case "failed":
     case "canceled":
+    case "waiting":
+    case "paused":
       return undefined;
     case "queued":
       if (isPastDeadline(state, now)) return deadlineExceeded(state);
@@ -43,7 +54,7 @@ export function claimRun(state: RunState, claim: Claim, now: Date): Draft | unde
     case "running":
       if (!state.lease || !hasLapsed(state.lease, claim, now)) return undefined;
       if (isPastDeadline(state, now)) return deadlineExceeded(state);
-      return isLastAttempt(state) ? attemptsExhausted(state, leaseLost) : claimed(state, claim);
+      return givenUp(state, leaseLost) ?? claimed(state, claim);
   }
 }
 
@@ -68,15 +79,16 @@ function claimed(state: LiveRun, claim: Claim): Draft {
   return { payload: { case: "runClaimed", value }, zone: state.run.zone };
 }
 
-/** run.lease_expired, or run.failed when that was the last attempt; nothing when the run has moved on from the lease. */
+/** run.lease_expired, or run.failed or run.paused when no other attempt follows; nothing when the run has moved on from the lease. */
 export function expireLease(state: RunState, leaseId: string): Draft | undefined {
   if (state.status !== "running" || state.lease?.leaseId !== leaseId) return undefined;
-  if (isLastAttempt(state)) return attemptsExhausted(state, leaseLost);
+  const end = givenUp(state, leaseLost);
+  if (end) return end;
   const value = create(RunLeaseExpiredSchema, { lease: leaseEnd(state) });
   return { payload: { case: "runLeaseExpired", value }, zone: state.run.zone };
 }
 
-/** run.released; nothing when this lease was released before. LEASE_LOST. */
+/** run.released, or run.paused when that was asked for or the budget is used up; nothing when this lease was released before. LEASE_LOST. */
 export function releaseRun(
   state: RunState,
   lease: LeaseRef,
@@ -84,8 +96,10 @@ export function releaseRun(
   delayMs: number,
   now: Date,
 ): Draft | undefined {
-  if (wasEndedBy(state, lease, "run.released")) return undefined;
+  if (wasEndedBy(state, lease, "run.released", "run.paused")) return undefined;
   const live = requireLease(state, lease);
+  const pausing = pausedAsRequested(live) ?? pausedForBudget(live, now);
+  if (pausing) return pausing;
   const value = create(RunReleasedSchema, {
     lease: leaseEnd(live),
     reason,
@@ -105,18 +119,19 @@ export function completeRun(state: RunState, lease: LeaseRef, output: Value | un
 }
 
 /**
- * run.attempt_failed when another attempt follows, else run.failed; nothing when this lease ended with a failure before.
- * LEASE_LOST.
+ * run.attempt_failed when another attempt follows, else run.failed or run.paused; nothing when this lease ended with a
+ * failure before. LEASE_LOST.
  */
 export function failRun(state: RunState, lease: LeaseRef, error: RunError, now: Date): Draft | undefined {
-  if (wasEndedBy(state, lease, "run.attempt_failed") || wasEndedBy(state, lease, "run.failed")) return undefined;
+  if (wasEndedBy(state, lease, "run.attempt_failed", "run.failed", "run.paused")) return undefined;
   const live = requireLease(state, lease);
   const policy = live.run.retryPolicy;
   if (!error.retryable || policy?.nonRetryableCodes.includes(error.code)) {
     const value = create(RunFailedSchema, { lease: leaseEnd(live), error, endReason: RunEndReason.HANDLER_FAILED });
     return { payload: { case: "runFailed", value }, zone: live.run.zone };
   }
-  if (isLastAttempt(live)) return attemptsExhausted(live, error);
+  const end = givenUp(live, error);
+  if (end) return end;
   const value = create(RunAttemptFailedSchema, {
     lease: leaseEnd(live),
     error,
@@ -132,13 +147,15 @@ export function backoffMs(policy: RetryPolicy | undefined, failures: number): nu
   return Math.round(Math.min(initialMs * (policy?.backoffMultiplier ?? 1) ** (failures - 1), capMs));
 }
 
-function isLastAttempt({ run }: LiveRun): boolean {
-  return run.failedAttempts + 1 >= (run.retryPolicy?.maxAttempts ?? 1);
-}
-
-function attemptsExhausted(state: LiveRun, error: RunError): Draft {
+/** The draft of what becomes of a run after a failure that no other attempt follows for now; undefined when one does. */
+function givenUp(state: LiveRun, error: RunError): Draft | undefined {
+  const { failedAttempts, retryPolicy, zone } = state.run;
+  if (failedAttempts + 1 < (retryPolicy?.maxAttempts ?? 1)) return pausedAsRequested(state, error);
+  if (retryPolicy?.onExhausted === OnExhausted.PAUSE) {
+    return paused(state, { reason: PauseReason.ATTEMPTS_EXHAUSTED, note: "no attempt is left", error });
+  }
   const value = create(RunFailedSchema, { lease: leaseEnd(state), error, endReason: RunEndReason.ATTEMPTS_EXHAUSTED });
-  return { payload: { case: "runFailed", value }, zone: state.run.zone };
+  return { payload: { case: "runFailed", value }, zone };
 }
 
 /** Which lease a command was given for. */
@@ -150,7 +167,7 @@ export interface LeaseRef {
 /** The run under this very lease. LEASE_LOST when it has moved on: nothing may be written for the old one. */
 export function requireLease(state: RunState, { runId, leaseId }: LeaseRef): LiveRun & { lease: Lease } {
   if (state.status === "absent") throw runNotFound(runId);
-  if (state.status === "running" && state.lease?.leaseId === leaseId) return { ...state, lease: state.lease };
+  if (isUnder(state, { runId, leaseId })) return state;
   throw new SignalboxError(
     "LEASE_LOST",
     `this lease of run ${runId} is over (the run is ${state.status}, attempt ${state.run.attempt}); stop working on it`,
@@ -158,6 +175,21 @@ export function requireLease(state: RunState, { runId, leaseId }: LeaseRef): Liv
   );
 }
 
-function wasEndedBy(state: RunState, { leaseId }: LeaseRef, type: string): state is LiveRun & { status: "queued" } {
-  return state.status !== "absent" && state.endedLease?.leaseId === leaseId && state.endedLease.by === type;
+/** True while the run is held under this very lease. */
+export function isUnder(
+  state: RunState,
+  { leaseId }: LeaseRef,
+): state is LiveRun & { status: "running"; lease: Lease } {
+  return state.status === "running" && state.lease?.leaseId === leaseId;
+}
+
+/** True when this lease is the one that ended last, by an event of one of the types. */
+export function wasEndedBy(
+  state: RunState,
+  { leaseId }: LeaseRef,
+  ...types: EventType[]
+): state is LiveRun & { status: "queued" } {
+  if (state.status === "absent" || state.endedLease?.leaseId !== leaseId) return false;
+  const { by } = state.endedLease;
+  return types.some((type) => type === by);
 }

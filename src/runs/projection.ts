@@ -5,6 +5,7 @@ import { type AnyProjection, eraseProjection } from "../readmodel/projection.ts"
 import { evolveRun } from "./resource.ts";
 import { evolveStep, stepIdsOf } from "./step.ts";
 import { evolveToolCall, toolCallIdsOf } from "./tool-call.ts";
+import { awaitedRunIds, wakeTimeOf } from "./waiting.ts";
 
 const runs = eraseProjection({
   table: "runs",
@@ -20,6 +21,15 @@ const runs = eraseProjection({
     { name: "available_time", type: "timestamptz", value: (run) => date(run.availableTime) },
     { name: "deadline_time", type: "timestamptz", value: (run) => date(run.deadlineTime) },
     { name: "lease_expire_time", type: "timestamptz", value: (run) => date(run.leaseExpireTime) },
+    { name: "queue", type: "text", value: (run) => run.queue },
+    { name: "parent_run_id", type: "text", value: (run) => run.parentRunId },
+    { name: "session_id", type: "text", value: (run) => run.sessionId },
+    { name: "end_reason", type: "smallint", value: (run) => run.endReason },
+    { name: "wake_time", type: "timestamptz", value: (run) => date(wakeTimeOf(run.waitingOn)) },
+    { name: "waiting_for", type: "jsonb", value: (run) => JSON.stringify(awaitedRunIds(run.waitingOn)) },
+    { name: "priority", type: "smallint", value: (run) => run.priority },
+    { name: "concurrency_key", type: "text", value: (run) => run.concurrencyKey },
+    { name: "start_time", type: "timestamptz", value: (run) => date(run.startTime) },
   ],
   idsOf: (event) => (isRunEvent(event) ? [event.stream?.id ?? ""] : []),
   evolve: evolveRun,

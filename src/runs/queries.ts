@@ -7,6 +7,7 @@ import {
   StepSchema,
   type ToolCall,
   ToolCallSchema,
+  type ToolCallStatus,
 } from "../../gen/signalbox/v1/run_pb.ts";
 import type { ListRunsRequest } from "../../gen/signalbox/v1/run_service_pb.ts";
 import type { Page } from "../readmodel/page.ts";
@@ -17,6 +18,21 @@ export interface Found<T> {
   readonly items: T[];
   /** Empty when this is the last page. */
   readonly nextPageToken: string;
+}
+
+/** Reads what the log was folded into, a page at a time. */
+export interface RunLists {
+  /** Runs of a workspace, newest first. */
+  runs(workspaceId: string, request: ListRunsRequest, page: Page): Promise<Found<Run>>;
+  /** Steps of a run in order of their first start. */
+  steps(workspaceId: string, runId: string, page: Page): Promise<Found<Step>>;
+  /** Tool calls of a run in order of their first start. */
+  toolCalls(
+    workspaceId: string,
+    runId: string,
+    statuses: readonly ToolCallStatus[],
+    page: Page,
+  ): Promise<Found<ToolCall>>;
 }
 
 interface ResourceRow {
@@ -37,11 +53,14 @@ where workspace_id = $1
   and ($7::timestamptz is null or create_time >= $7)
   and ($8::timestamptz is null or create_time < $8)
   and ($9::bigint is null or create_position < $9)
+  and ($10::smallint[] = '{}' or end_reason = any($10))
+  and ($11 = '' or parent_run_id = $11)
+  and ($12 = '' or session_id = $12)
+  and ($13 = '' or queue = $13)
 order by create_position desc
-limit $10`;
+limit $14`;
 
-/** Runs of a workspace, newest first. */
-export async function listRuns(db: Db, workspaceId: string, request: ListRunsRequest, page: Page): Promise<Found<Run>> {
+async function listRuns(db: Db, workspaceId: string, request: ListRunsRequest, page: Page): Promise<Found<Run>> {
   const { rows } = await db.query<ResourceRow>({
     name: "runs_list",
     text: listRunsText,
@@ -55,6 +74,10 @@ export async function listRuns(db: Db, workspaceId: string, request: ListRunsReq
       request.startTime ? timestampDate(request.startTime) : null,
       request.endTime ? timestampDate(request.endTime) : null,
       page.after ?? null,
+      request.endReasons,
+      request.parentRunId,
+      request.sessionId,
+      request.queue,
       page.size + 1,
     ],
   });
@@ -66,8 +89,7 @@ select create_position, resource from steps
 where workspace_id = $1 and run_id = $2 and create_position > $3
 order by create_position limit $4`;
 
-/** Steps of a run in order of their first start. */
-export async function listSteps(db: Db, workspaceId: string, runId: string, page: Page): Promise<Found<Step>> {
+async function listSteps(db: Db, workspaceId: string, runId: string, page: Page): Promise<Found<Step>> {
   const { rows } = await db.query<ResourceRow>({
     name: "steps_list",
     text: listStepsText,
@@ -82,8 +104,7 @@ where workspace_id = $1 and run_id = $2 and create_position > $3
   and ($4::smallint[] = '{}' or status = any($4))
 order by create_position limit $5`;
 
-/** Tool calls of a run in order of their first start. */
-export async function listToolCalls(
+async function listToolCalls(
   db: Db,
   workspaceId: string,
   runId: string,
@@ -96,6 +117,15 @@ export async function listToolCalls(
     values: [workspaceId, runId, page.after ?? 0n, statuses, page.size + 1],
   });
   return cut(rows, page, (bytes) => fromBinary(ToolCallSchema, bytes));
+}
+
+/** The lists of runs and of what they recorded. */
+export function createRunLists(db: Db): RunLists {
+  return {
+    runs: (workspaceId, request, page) => listRuns(db, workspaceId, request, page),
+    steps: (workspaceId, runId, page) => listSteps(db, workspaceId, runId, page),
+    toolCalls: (workspaceId, runId, statuses, page) => listToolCalls(db, workspaceId, runId, statuses, page),
+  };
 }
 
 const openRunsText = `
@@ -164,6 +194,40 @@ export async function overdueRuns(db: Db, limit: number): Promise<{ workspaceId:
     values: [limit],
   });
   return rows.map((row) => ({ workspaceId: row.workspace_id, runId: row.run_id }));
+}
+
+const sessionRunsText = `
+select create_position, resource from runs
+where workspace_id = $1 and session_id = $2 and session_id <> '' and create_position > $3
+order by create_position limit $4`;
+
+/** Runs of a session, oldest first. */
+export async function listSessionRuns(db: Db, workspaceId: string, sessionId: string, page: Page): Promise<Found<Run>> {
+  const { rows } = await db.query<ResourceRow>({
+    name: "runs_of_session",
+    text: sessionRunsText,
+    values: [workspaceId, sessionId, page.after ?? 0n, page.size + 1],
+  });
+  return cut(rows, page, (bytes) => fromBinary(RunSchema, bytes));
+}
+
+const sessionRunPositionsText = `
+select run_id, create_position from runs
+where workspace_id = $1 and session_id = $2 and run_id = any($3::text[])`;
+
+/** Where in the log those of the runs were created that belong to the session, by run id. */
+export async function sessionRunPositions(
+  db: Db,
+  workspaceId: string,
+  sessionId: string,
+  runIds: readonly string[],
+): Promise<Map<string, bigint>> {
+  const { rows } = await db.query<{ run_id: string; create_position: bigint }>({
+    name: "runs_of_session_positions",
+    text: sessionRunPositionsText,
+    values: [workspaceId, sessionId, runIds],
+  });
+  return new Map(rows.map((row) => [row.run_id, row.create_position]));
 }
 
 function cut<T>(rows: readonly ResourceRow[], page: Page, decode: (bytes: Uint8Array) => T): Found<T> {

@@ -1,7 +1,6 @@
 import type { Logger } from "pino";
 import type { Aggregates } from "../eventlog/aggregates.ts";
-import type { EventRecord } from "../eventlog/record.ts";
-import type { Feed } from "../eventlog/feed.ts";
+import type { Feed, Subscription } from "../eventlog/feed.ts";
 import type { Heartbeats } from "../jobs/heartbeats.ts";
 import type { Jobs } from "../jobs/jobs.ts";
 import type { Clock } from "../kernel/clock.ts";
@@ -10,8 +9,14 @@ import { sleep } from "../kernel/wait.ts";
 import { lead } from "../readmodel/leader.ts";
 import type { Positions } from "../readmodel/positions.ts";
 import type { Postgres } from "../readmodel/postgres.ts";
+import type { Admission } from "./admission.ts";
+import { createBackground } from "./background.ts";
+import { type Children, createChildren } from "./children.ts";
+import { createOffers, type Offers } from "./offers.ts";
 import { createReconciler } from "./reconciler.ts";
 import type { RunState } from "./state.ts";
+import { createSystemCommand } from "./system-command.ts";
+import { createWakeTimers, type WakeTimers } from "./wake-timers.ts";
 
 /** What the reactors need. */
 export interface ReactorsOptions {
@@ -22,6 +27,8 @@ export interface ReactorsOptions {
   readonly aggregates: Aggregates<RunState>;
   readonly jobs: Jobs;
   readonly heartbeats: Heartbeats;
+  /** Opens the limits that hold for runs, as the tables have them. */
+  readonly openAdmission: () => Promise<Admission>;
   readonly clock: Clock;
   readonly ids: IdSource;
   readonly leaseTtlMs: number;
@@ -31,63 +38,98 @@ export interface ReactorsOptions {
 
 /** How long one wait for new records lasts; the loop looks at its signal in between. */
 const waitMs = 60_000;
+/** How long the start waits for the tables. */
+const startWaitMs = 2_000;
+/** What the admission knows is compared with the tables this often. */
+const compareMs = 300_000;
 
 /**
- * Turns created runs into jobs until the signal aborts; of several processes one works, the others stand by. It keeps no
- * place of its own: it begins at the log's end, and the reconciler finds whatever was missed.
+ * Does what follows from events until the signal aborts: jobs for queued runs, the end of waiting, the word from children
+ * to parents and back. Of several processes one works, the others stand by. It keeps no place of its own: it begins at the
+ * log's end, and what was missed is found in the tables.
  */
 export function runReactors(options: ReactorsOptions): Promise<void> {
   const { postgres, schema, log, signal } = options;
-  return lead({
-    postgres,
-    role: "reactors",
-    schema,
-    log,
-    signal,
-    play: async (_client, playing) => {
-      const stop = new AbortController();
-      const until = AbortSignal.any([playing, stop.signal]);
-      const both = [makeJobs(options, until), reconcile(options, until)];
-      // When one ends, for whatever reason, the other has to as well.
-      await Promise.race(both).finally(() => stop.abort());
-      await Promise.all(both);
-    },
-  });
+  return lead({ postgres, role: "reactors", schema, log, signal, play: (_client, playing) => react(options, playing) });
 }
 
-async function makeJobs({ feed, jobs, ids, log }: ReactorsOptions, signal: AbortSignal): Promise<void> {
+interface Reactions {
+  readonly offers: Offers;
+  readonly timers: WakeTimers;
+  readonly children: Children;
+}
+
+async function react(options: ReactorsOptions, playing: AbortSignal): Promise<void> {
+  const { feed, aggregates, clock, ids, log } = options;
+  const { db } = options.postgres;
+  const stop = new AbortController();
+  const signal = AbortSignal.any([playing, stop.signal]);
   using subscription = feed.subscribe("all", feed.position);
-  while (!signal.aborted) {
-    const records = await subscription.next(waitMs, signal);
-    const made = await Promise.allSettled(records.map((record) => makeJob(jobs, ids, record)));
-    for (const result of made) {
-      if (result.status === "rejected") log.warn({ err: result.reason }, "job not made, the reconciler will");
-    }
+  const upToDate = await isUpToDate(options, signal);
+  if (!upToDate) log.warn("the tables are behind: until they are not, limits and waits rest on what they have");
+  const command = createSystemCommand(aggregates, ids);
+  const background = createBackground(log, signal);
+  const wake = () => subscription.wake();
+  using offers = createOffers({ ...options, db, admission: await options.openAdmission(), signal, wake });
+  using timers = createWakeTimers({ db, clock, command, background });
+  const children = createChildren({ db, command, background });
+  await offers.start();
+  await children.start();
+  const reactions = { offers, timers, children };
+  const both = [follow(subscription, reactions, signal), reconcile(options, reactions, { command, upToDate }, signal)];
+  // When one ends, for whatever reason, the other has to as well.
+  await Promise.race(both).finally(() => stop.abort());
+  await Promise.all(both);
+}
+
+/** True when the tables have everything that the subscription will not bring. */
+async function isUpToDate({ feed, positions, log }: ReactorsOptions, signal: AbortSignal): Promise<boolean> {
+  try {
+    await positions.reach(feed.position, AbortSignal.any([signal, AbortSignal.timeout(startWaitMs)]));
+    return true;
+  } catch (error) {
+    log.debug({ err: error }, "tables not reached");
+    return false;
   }
 }
 
-async function makeJob(jobs: Jobs, ids: IdSource, { event }: EventRecord): Promise<void> {
-  if (event.payload.case !== "runCreated") return;
-  const { queue, handler } = event.payload.value;
-  await jobs.publish({
-    workspaceId: event.workspaceId,
-    queue,
-    handler,
-    runId: event.stream?.id ?? "",
-    jobId: ids.next("job"),
-  });
+async function follow(subscription: Subscription, reactions: Reactions, signal: AbortSignal): Promise<void> {
+  const { offers, timers, children } = reactions;
+  while (!signal.aborted) {
+    const records = await subscription.next(waitMs, signal);
+    for (const record of records) {
+      timers.take(record);
+      children.take(record);
+    }
+    await offers.round(records);
+  }
 }
 
-async function reconcile(options: ReactorsOptions, signal: AbortSignal): Promise<void> {
-  const { feed, positions, log, leaseTtlMs } = options;
-  const reconciler = createReconciler(options);
+async function reconcile(
+  options: ReactorsOptions,
+  { offers, timers, children }: Reactions,
+  { command, upToDate }: { command: ReturnType<typeof createSystemCommand>; upToDate: boolean },
+  signal: AbortSignal,
+): Promise<void> {
+  const { feed, positions, clock, log, leaseTtlMs } = options;
+  const reconciler = createReconciler({ ...options, db: options.postgres.db, command, offers });
   using _listening = reconciler.listen();
   const sweepMs = Math.min(Math.max(leaseTtlMs / 6, 200), 5_000);
+  let compareTimeMs = clock.now().getTime() + compareMs;
   while (!signal.aborted) {
     let nextMs = sweepMs;
     try {
-      await positions.reach(feed.position, signal);
-      nextMs = Math.min(sweepMs, await reconciler.sweep(signal));
+      const { position } = feed;
+      await positions.reach(position, signal);
+      // What the start rested on was old: start again.
+      if (!upToDate) return;
+      nextMs = Math.min(sweepMs, await timers.sweep());
+      await children.sweep();
+      nextMs = Math.min(nextMs, await reconciler.sweep(signal));
+      if (clock.now().getTime() >= compareTimeMs) {
+        await offers.compare(position);
+        compareTimeMs = clock.now().getTime() + compareMs;
+      }
     } catch (error) {
       if (!signal.aborted) log.warn({ err: error }, "sweep failed, repeating");
     }

@@ -1,11 +1,13 @@
-import { create } from "@bufbuild/protobuf";
-import { type Principal, PrincipalSchema, PrincipalType } from "../../gen/signalbox/v1/common_pb.ts";
-import type { Draft } from "../eventlog/aggregates.ts";
+import type { Aggregates } from "../eventlog/aggregates.ts";
+import type { Heartbeats } from "../jobs/heartbeats.ts";
+import type { Jobs } from "../jobs/jobs.ts";
+import type { Clock } from "../kernel/clock.ts";
+import type { Db } from "../readmodel/postgres.ts";
 import { expireRun } from "./decider.ts";
 import { expireLease } from "./lease-decider.ts";
 import { type OpenRun, openRuns, openSummary, overdueRuns } from "./queries.ts";
-import type { ReactorsOptions } from "./reactors.ts";
 import type { RunState } from "./state.ts";
+import type { SystemCommand } from "./system-command.ts";
 
 /** Looks after the runs that nobody else does. */
 export interface Reconciler {
@@ -15,47 +17,44 @@ export interface Reconciler {
   sweep(signal: AbortSignal): Promise<number>;
 }
 
+/** What the reconciler needs. */
+export interface ReconcilerDeps {
+  readonly db: Db;
+  readonly aggregates: Aggregates<RunState>;
+  readonly command: SystemCommand;
+  readonly jobs: Pick<Jobs, "count" | "runIds">;
+  /** Who makes the jobs. */
+  readonly offers: {
+    /** A queued run has no job: makes it, if it should have one. */
+    look(workspaceId: string, runId: string): Promise<void> | void;
+    /** How many queued runs have none on purpose. */
+    waiting(): number;
+  };
+  readonly heartbeats: Heartbeats;
+  readonly clock: Clock;
+  readonly leaseTtlMs: number;
+}
+
 /** Rows looked at in one query. */
 const pageSize = 500;
 /** Every so many sweeps everything is compared, even when the numbers agree. */
 const fullSweepEvery = 12;
 
-const signalbox: Principal = create(PrincipalSchema, { type: PrincipalType.SERVICE, id: "signalbox" });
-
 /**
- * Ends runs whose deadline has passed, calls leases lapsed of which nobody has heard, and makes the jobs that are
- * missing, because the broker lost its memory or a reactor died between event and job.
+ * Ends runs whose deadline has passed, calls leases lapsed of which nobody has heard, and finds the jobs that are missing,
+ * because the broker lost its memory or a reactor died between event and job.
  */
-export function createReconciler({
-  postgres: { db },
-  aggregates,
-  jobs,
-  heartbeats,
-  clock,
-  ids,
-  leaseTtlMs,
-}: Omit<ReactorsOptions, "signal" | "log" | "feed" | "positions" | "schema">): Reconciler {
+export function createReconciler(deps: ReconcilerDeps): Reconciler {
+  const { db, aggregates, command, jobs, offers, heartbeats, clock, leaseTtlMs } = deps;
   // Nobody who just began to listen, or was cut off from the broker, knows who was silent before.
   let listeningSinceMs = clock.now().getTime();
   const heardMs = new Map<string, number>();
   let sweeps = 0;
 
-  function command(workspaceId: string, id: string, decide: (state: RunState) => Draft | undefined) {
-    const call = { workspaceId, principal: signalbox, correlationId: ids.next("corr"), traceparent: "" };
-    return aggregates.execute({ call, id, decide });
-  }
-
   async function endOverdue(): Promise<void> {
     for (const { workspaceId, runId } of await overdueRuns(db, pageSize)) {
       await command(workspaceId, runId, (state) => expireRun(state, clock.now()));
     }
-  }
-
-  async function makeMissing({ workspaceId, runId }: OpenRun): Promise<void> {
-    const { state } = await aggregates.load(workspaceId, runId);
-    if (state.status !== "queued") return;
-    const { queue, handler } = state.run;
-    await jobs.publish({ workspaceId, queue, handler, runId, jobId: ids.next("job") });
   }
 
   async function expireSilent({ workspaceId, runId }: OpenRun, hasJob: boolean): Promise<void> {
@@ -77,7 +76,7 @@ export function createReconciler({
       for (const run of page) {
         if (signal.aborted) return;
         if (run.running) await expireSilent(run, present.has(run.runId));
-        else if (!present.has(run.runId)) await makeMissing(run);
+        else if (!present.has(run.runId)) await offers.look(run.workspaceId, run.runId);
       }
       const last = page.at(-1);
       if (last === undefined || page.length < pageSize) return;
@@ -103,7 +102,7 @@ export function createReconciler({
       const { open, beyondLease, nextTime } = await openSummary(db);
       sweeps++;
       // Comparing is work: it is done when the numbers say that something is missing, and now and then to be sure.
-      const suspicious = open > 0 && (beyondLease > 0 || (await jobs.count()) < open);
+      const suspicious = open > 0 && (beyondLease > 0 || (await jobs.count()) < open - offers.waiting());
       if (suspicious || (open > 0 && sweeps % fullSweepEvery === 1)) await compareAll(signal);
       forgetOld();
       return nextTime ? Math.max(nextTime.getTime() - clock.now().getTime(), 10) : Number.POSITIVE_INFINITY;

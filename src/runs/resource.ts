@@ -1,15 +1,22 @@
 import { create } from "@bufbuild/protobuf";
-import { durationMs, timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, durationMs, type Timestamp, timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import { type Usage, UsageSchema } from "../../gen/signalbox/v1/common_pb.ts";
 import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
+import type { RunClaimed, RunCreated, RunPaused } from "../../gen/signalbox/v1/run_event_pb.ts";
 import {
+  PauseSchema,
   type Run,
   RunEndReason,
   type RunError,
   RunErrorSchema,
   RunSchema,
   RunStatus,
+  type WaitingOn,
+  WaitingOnSchema,
+  type WakeCondition,
 } from "../../gen/signalbox/v1/run_pb.ts";
+import { activeMs } from "./budget.ts";
+import { afterChildEnd, endsWait } from "./waiting.ts";
 
 /** The failure of an attempt whose worker fell silent. */
 export const leaseLost: RunError = create(RunErrorSchema, {
@@ -27,11 +34,9 @@ export function evolveRun(run: Run | undefined, event: Event): Run | undefined {
   return { ...changed, position: event.position };
 }
 
-type RunCreated = Extract<Event["payload"], { case: "runCreated" }>["value"];
-
 function createdRun(event: Event, created: RunCreated): Run {
-  const maxMs = created.maxDuration && durationMs(created.maxDuration);
-  const createDate = event.createTime && timestampDate(event.createTime);
+  const { createTime } = event;
+  const deadlineMs = created.maxDuration && createTime && timestampMs(createTime) + durationMs(created.maxDuration);
   return create(RunSchema, {
     runId: event.stream?.id ?? "",
     workspaceId: event.workspaceId,
@@ -44,79 +49,76 @@ function createdRun(event: Event, created: RunCreated): Run {
     labels: created.labels,
     zone: event.zone,
     retryPolicy: created.retryPolicy,
-    createTime: event.createTime,
-    availableTime: event.createTime,
-    deadlineTime:
-      maxMs !== undefined && createDate ? timestampFromDate(new Date(createDate.getTime() + maxMs)) : undefined,
+    createTime,
+    availableTime: createTime,
+    deadlineTime: deadlineMs === undefined ? undefined : timestampFromMs(deadlineMs),
     usage: create(UsageSchema),
     threadId: created.threadId,
     sessionId: created.sessionId,
     parentRunId: created.parentRunId,
     createBy: event.actor,
     position: event.position,
+    priority: created.priority,
+    concurrencyKey: created.concurrencyKey,
+    budget: created.budget,
+    depth: created.depth,
+    baseRunId: created.baseRunId,
+    basePosition: created.basePosition,
   });
 }
 
 function applyPayload(run: Run, event: Event): Run {
   const { payload } = event;
   switch (payload.case) {
-    case "runClaimed": {
-      const ttlMs = payload.value.leaseTtl ? durationMs(payload.value.leaseTtl) : 0;
-      const now = event.createTime && timestampDate(event.createTime);
-      return {
-        ...run,
-        status: RunStatus.RUNNING,
-        attempt: payload.value.attempt,
-        failedAttempts: run.failedAttempts + (payload.value.lost ? 1 : 0),
-        error: payload.value.lost ? leaseLost : run.error,
-        startTime: run.startTime ?? event.createTime,
-        availableTime: undefined,
-        workerId: payload.value.workerId,
-        leaseExpireTime: now && timestampFromDate(new Date(now.getTime() + ttlMs)),
-      };
-    }
+    case "runClaimed":
+      return claimed(run, event, payload.value);
     case "runReleased":
-      return requeued(run, 0, payload.value.availableTime);
+      return queued(run, event, payload.value.availableTime);
     case "runAttemptFailed":
-      return { ...requeued(run, 1, payload.value.availableTime), error: payload.value.error };
+      return failedOnce(queued(run, event, payload.value.availableTime), payload.value.error);
     case "runLeaseExpired":
-      return { ...requeued(run, 1, event.createTime), error: leaseLost };
+      return failedOnce(queued(run, event), leaseLost);
     case "runSucceeded":
-      return {
-        ...ended(run, event, RunStatus.SUCCEEDED, RunEndReason.COMPLETED),
-        output: payload.value.output,
-        error: undefined,
-      };
-    case "runFailed":
-      return {
-        ...ended(run, event, RunStatus.FAILED, payload.value.endReason),
-        failedAttempts: run.failedAttempts + (payload.value.lease ? 1 : 0),
-        error: payload.value.error,
-      };
+      return { ...ended(run, event, RunEndReason.COMPLETED), output: payload.value.output, error: undefined };
+    case "runFailed": {
+      const { endReason, lease, error } = payload.value;
+      const failed = ended(run, event, endReason);
+      return lease ? failedOnce(failed, error) : { ...failed, error };
+    }
     case "runCanceled":
-      return ended(run, event, RunStatus.CANCELED, RunEndReason.CANCELED);
+      return ended(run, event, RunEndReason.CANCELED);
+    case "runSuspended":
+      return { ...unleased(run, event), status: RunStatus.WAITING, waitingOn: waitingOn(payload.value.conditions) };
+    case "runWoken":
+      return queued(run, event);
+    case "runChildEnded":
+      return afterChild(run, event, payload.value.childRunId);
+    case "runMessageReceived": {
+      const { threadId, number } = payload.value;
+      return run.waitingOn && endsWait(run.waitingOn, threadId, number) ? queued(run, event) : run;
+    }
+    case "runPauseRequested":
+      return { ...run, pauseRequested: true };
+    case "runPaused":
+      return paused(run, event, payload.value);
+    case "runResumed":
+      return resumed(run, event, payload.value.budget);
     case "stepCompleted":
     case "stepFailed":
     case "toolCallSucceeded":
     case "toolCallFailed":
       return { ...run, usage: addUsage(run.usage, payload.value.usage) };
-    case "toolCallStarted":
-      return { ...run, usage: { ...addUsage(run.usage, undefined), toolCalls: (run.usage?.toolCalls ?? 0n) + 1n } };
     case "stepStarted":
+      return { ...run, usage: addUsage(run.usage, undefined, { steps: 1n }) };
+    case "toolCallStarted":
+      return { ...run, usage: addUsage(run.usage, undefined, { toolCalls: 1n }) };
     case "toolCallReconciled":
+    case "stepReused":
+    case "toolCallReused":
     case "runCreated":
     case "agentCreated":
     case "agentUpdated":
     case "agentArchived":
-    case "runSuspended":
-    case "runWoken":
-    case "runChildEnded":
-    case "runMessageReceived":
-    case "runPauseRequested":
-    case "runPaused":
-    case "runResumed":
-    case "stepReused":
-    case "toolCallReused":
     case "queueUpdated":
     case "scheduleCreated":
     case "scheduleUpdated":
@@ -130,36 +132,90 @@ function applyPayload(run: Run, event: Event): Run {
   }
 }
 
-function requeued(run: Run, failures: number, availableTime: Run["availableTime"]): Run {
+function claimed(run: Run, event: Event, { attempt, workerId, leaseTtl, lost }: RunClaimed): Run {
+  const before = lost ? failedOnce(unleased(run, event), leaseLost) : run;
+  const nowMs = event.createTime && timestampMs(event.createTime);
   return {
-    ...run,
-    status: RunStatus.QUEUED,
-    failedAttempts: run.failedAttempts + failures,
-    availableTime,
-    leaseExpireTime: undefined,
-    workerId: "",
+    ...before,
+    status: RunStatus.RUNNING,
+    attempt,
+    startTime: run.startTime ?? event.createTime,
+    claimTime: event.createTime,
+    availableTime: undefined,
+    workerId,
+    leaseExpireTime: nowMs === undefined ? undefined : timestampFromMs(nowMs + (leaseTtl ? durationMs(leaseTtl) : 0)),
   };
 }
 
-function ended(run: Run, event: Event, status: RunStatus, endReason: RunEndReason): Run {
+/** Waits for a worker, from the event on unless it says otherwise. */
+function queued(run: Run, event: Event, availableTime: Timestamp | undefined = event.createTime): Run {
+  return { ...unleased(run, event), status: RunStatus.QUEUED, availableTime };
+}
+
+function paused(run: Run, event: Event, { error, reason, note, pauseBy }: RunPaused): Run {
+  const standing: Run = {
+    ...unleased(run, event),
+    status: RunStatus.PAUSED,
+    pause: create(PauseSchema, { reason, note, pauseBy, pauseTime: event.createTime }),
+  };
+  return error ? failedOnce(standing, error) : standing;
+}
+
+function resumed(run: Run, event: Event, budget: Run["budget"]): Run {
+  const next: Run = { ...run, budget: budget ?? run.budget, pauseRequested: false };
+  return run.status === RunStatus.PAUSED ? { ...queued(next, event), failedAttempts: 0 } : next;
+}
+
+function afterChild(run: Run, event: Event, childRunId: string): Run {
+  if (run.waitingOn === undefined) return run;
+  const left = afterChildEnd(run.waitingOn, childRunId);
+  return left === undefined ? queued(run, event) : { ...run, waitingOn: left };
+}
+
+function ended(run: Run, event: Event, endReason: RunEndReason): Run {
+  return { ...unleased(run, event), status: terminalStatus(endReason), endReason, endTime: event.createTime };
+}
+
+function terminalStatus(endReason: RunEndReason): RunStatus {
+  if (endReason === RunEndReason.COMPLETED) return RunStatus.SUCCEEDED;
+  return endReason === RunEndReason.CANCELED ? RunStatus.CANCELED : RunStatus.FAILED;
+}
+
+function failedOnce(run: Run, error: Run["error"]): Run {
+  return { ...run, failedAttempts: run.failedAttempts + 1, error };
+}
+
+/** The run without what only one status has; the time that the lease was held is added up. */
+function unleased(run: Run, event: Event): Run {
   return {
     ...run,
-    status,
-    endReason,
-    endTime: event.createTime,
+    activeTime: run.claimTime ? durationFromMs(activeMs(run, event.createTime)) : run.activeTime,
+    claimTime: undefined,
     availableTime: undefined,
     leaseExpireTime: undefined,
     workerId: "",
+    pauseRequested: false,
+    waitingOn: undefined,
+    pause: undefined,
   };
 }
 
-/** The total with more of everything but tool calls, which only the server counts. */
-export function addUsage(total: Usage | undefined, more: Usage | undefined): Usage {
+function waitingOn(conditions: WakeCondition[]): WaitingOn {
+  return create(WaitingOnSchema, { conditions });
+}
+
+/** The total with more of everything. What only the server counts is given apart: nobody else's word counts for it. */
+export function addUsage(
+  total: Usage | undefined,
+  more: Usage | undefined,
+  counted: { steps?: bigint; toolCalls?: bigint } = {},
+): Usage {
   return create(UsageSchema, {
     inputTokens: sum(total?.inputTokens, more?.inputTokens),
     outputTokens: sum(total?.outputTokens, more?.outputTokens),
     costMicros: sum(total?.costMicros, more?.costMicros),
-    toolCalls: total?.toolCalls ?? 0n,
+    toolCalls: sum(total?.toolCalls, counted.toolCalls),
+    steps: sum(total?.steps, counted.steps),
   });
 }
 

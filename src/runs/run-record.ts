@@ -1,9 +1,9 @@
 import type { Value } from "@bufbuild/protobuf/wkt";
 import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
-import { type Step, StepStatus } from "../../gen/signalbox/v1/run_pb.ts";
+import type { RunMessage } from "../../gen/signalbox/v1/run_pb.ts";
 import type { EventLog } from "../eventlog/event-log.ts";
+import { messageOf } from "./message.ts";
 import type { StepHead, ToolCallHead } from "./state.ts";
-import { evolveStep } from "./step.ts";
 
 /** What a run's stream says beyond the state that decisions rest on: what went into steps and tool calls, and out. */
 export interface RunRecord {
@@ -13,8 +13,17 @@ export interface RunRecord {
   toolCallResult(subject: string, head: ToolCallHead): Promise<Value | undefined>;
   /** The arguments that a tool call was last started with. */
   toolCallArguments(subject: string, head: ToolCallHead): Promise<Value | undefined>;
-  /** The completed steps in order of their first start, up to `maxBytes`; `complete` is false when some did not fit. */
-  completedSteps(subject: string, upTo: bigint, maxBytes: number): Promise<{ steps: Step[]; complete: boolean }>;
+  /** What steps, tool calls and people have said up to a position, up to `maxBytes` of the former and of the latter. */
+  said(subject: string, upTo: bigint, maxBytes: number): Promise<Said>;
+}
+
+/** What a run was told, as far as it fits. */
+export interface Said {
+  /** Outputs of completed steps and results of tool calls by step or tool call id; those that did not fit are not there. */
+  readonly values: ReadonlyMap<string, Value | undefined>;
+  /** In order, the newest left out when not all of them fit. */
+  readonly messages: readonly RunMessage[];
+  readonly messagesComplete: boolean;
 }
 
 /** Reads runs from the log. */
@@ -27,37 +36,50 @@ export function createRunRecord(log: EventLog): RunRecord {
   return {
     async stepOutput(subject, { step }) {
       const payload = await payloadAt(subject, step.position);
-      return payload?.case === "stepCompleted" ? payload.value.output : undefined;
+      return payload && valueIn(payload)?.value;
     },
     async toolCallResult(subject, { toolCall }) {
       const payload = await payloadAt(subject, toolCall.position);
-      if (payload?.case === "toolCallSucceeded" || payload?.case === "toolCallReconciled") return payload.value.result;
+      return payload && valueIn(payload)?.value;
+    },
+    async toolCallArguments(subject, { argumentsPosition }) {
+      const payload = await payloadAt(subject, argumentsPosition);
+      if (payload?.case === "toolCallStarted" || payload?.case === "toolCallReused") return payload.value.arguments;
       return undefined;
     },
-    async toolCallArguments(subject, { startPosition }) {
-      const payload = await payloadAt(subject, startPosition);
-      return payload?.case === "toolCallStarted" ? payload.value.arguments : undefined;
-    },
-    async completedSteps(subject, upTo, maxBytes) {
-      const steps = new Map<string, Step>();
-      let bytes = 0;
-      let complete = true;
+    async said(subject, upTo, maxBytes) {
+      const values = new Map<string, Value | undefined>();
+      const messages: RunMessage[] = [];
+      let messagesComplete = true;
+      let valueBytes = 0;
+      let messageBytes = 0;
       for await (const { event, body } of log.read(subject, 0n, upTo)) {
-        if (event.payload.case !== "stepStarted" && event.payload.case !== "stepCompleted") continue;
-        const { stepId } = event.payload.value;
-        const before = steps.get(stepId);
-        const done = event.payload.case === "stepCompleted";
-        // What does not fit is left out whole; the worker gets it from StartStep.
-        if (done && bytes + body.length > maxBytes) {
-          steps.delete(stepId);
-          complete = false;
-          continue;
+        const found = valueIn(event.payload);
+        // What does not fit is left out whole; the worker gets it when it starts the step again.
+        if (found && valueBytes + body.length <= maxBytes) {
+          values.set(found.id, found.value);
+          valueBytes += body.length;
         }
-        if (done) bytes += body.length;
-        const step = evolveStep(before, event);
-        if (step) steps.set(stepId, step);
+        const message = messageOf(event);
+        if (message === undefined) continue;
+        messageBytes += body.length;
+        if (messageBytes <= maxBytes) messages.push(message);
+        else messagesComplete = false;
       }
-      return { steps: [...steps.values()].filter(({ status }) => status === StepStatus.COMPLETED), complete };
+      return { values, messages, messagesComplete };
     },
   };
+}
+
+/** The output or result that a payload brings, and of which step or tool call; undefined for every other payload. */
+function valueIn(payload: Event["payload"]): { id: string; value: Value | undefined } | undefined {
+  if (payload.case === "stepCompleted" || payload.case === "stepReused") {
+    return { id: payload.value.stepId, value: payload.value.output };
+  }
+  if (payload.case === "toolCallSucceeded" || payload.case === "toolCallReused") {
+    return { id: payload.value.toolCallId, value: payload.value.result };
+  }
+  // Reconciled without a result, the call had not taken effect: there is nothing to answer.
+  if (payload.case !== "toolCallReconciled" || payload.value.result === undefined) return undefined;
+  return { id: payload.value.toolCallId, value: payload.value.result };
 }

@@ -9,7 +9,12 @@ export function runRoutes(router: ConnectRouter, runs: Runs, draining: AbortSign
     createRun: (request, context) => runs.create(callOf(context), request),
     getRun: async ({ runId }, context) => ({ run: await runs.get(callOf(context), runId) }),
     waitRun: async (request, context) => ({ run: await runs.wait(callOf(context), request, draining) }),
-    cancelRun: ({ runId, reason }, context) => runs.cancel(callOf(context), runId, reason),
+    cancelRun: (request, context) => runs.cancel(callOf(context), request),
+    pauseRun: (request, context) => runs.pause(callOf(context), request),
+    resumeRun: (request, context) => runs.resume(callOf(context), request),
+    retryRun: (request, context) => runs.retry(callOf(context), request),
+    forkRun: (request, context) => runs.fork(callOf(context), request),
+    sendMessage: (request, context) => runs.sendMessage(callOf(context), request),
     listRuns: async (request, context) => {
       const { items, nextPageToken } = await runs.list(callOf(context), request);
       return { runs: items, nextPageToken };

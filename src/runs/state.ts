@@ -1,11 +1,20 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampMs, type Value, ValueSchema } from "@bufbuild/protobuf/wkt";
+import type { Principal } from "../../gen/signalbox/v1/common_pb.ts";
 import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
-import { type Run, RunStatus, type Step, type ToolCall } from "../../gen/signalbox/v1/run_pb.ts";
+import {
+  type Run,
+  RunStatus,
+  type Step,
+  StepStatus,
+  type ToolCall,
+  ToolCallStatus,
+} from "../../gen/signalbox/v1/run_pb.ts";
 import type { AggregateDefinition } from "../eventlog/aggregates.ts";
 import { messageDigest } from "../kernel/digest.ts";
 import { PersistentMap } from "../kernel/persistent-map.ts";
 import { leaseEndOf } from "./lease-end.ts";
+import { evolveMessages, type Messages, noMessages } from "./message.ts";
 import { evolveRun } from "./resource.ts";
 import { evolveStep, stepIdsOf } from "./step.ts";
 import { evolveToolCall, toolCallIdsOf } from "./tool-call.ts";
@@ -22,8 +31,6 @@ export interface Lease {
 /** A step without input and output, which can be large: `position` leads to them. */
 export interface StepHead {
   readonly step: Step;
-  /** Position of its last start. */
-  readonly startPosition: bigint;
   /** SHA-256 of the recorded output; undefined until it is completed. */
   readonly outputDigest: Uint8Array | undefined;
 }
@@ -31,8 +38,8 @@ export interface StepHead {
 /** A tool call without arguments and result, which can be large. */
 export interface ToolCallHead {
   readonly toolCall: ToolCall;
-  /** Position of its last start. */
-  readonly startPosition: bigint;
+  /** Position of the event that says its arguments: its last start. */
+  readonly argumentsPosition: bigint;
   /** SHA-256 of the recorded result; undefined until it succeeded, or was reconciled as having taken effect. */
   readonly resultDigest: Uint8Array | undefined;
 }
@@ -48,12 +55,20 @@ export interface LiveRun {
   readonly endedLease: { readonly leaseId: string; readonly by: string } | undefined;
   readonly steps: PersistentMap<StepHead>;
   readonly toolCalls: PersistentMap<ToolCallHead>;
+  /** How each child that has ended did so, by run id. */
+  readonly endedChildren: PersistentMap<RunStatus>;
+  readonly messages: Messages;
+  /** Who asked the running run to pause, and why; undefined when nobody did. */
+  readonly pauseRequest: { readonly note: string; readonly by: Principal | undefined } | undefined;
 }
+
+/** Where a run stands that can still change. */
+export type OpenStatus = "queued" | "running" | "waiting" | "paused";
 
 /** What decisions about a run rest on. */
 export type RunState =
   | { readonly status: "absent" }
-  | (LiveRun & { readonly status: "queued" | "running" | "succeeded" | "failed" | "canceled" });
+  | (LiveRun & { readonly status: OpenStatus | "succeeded" | "failed" | "canceled" });
 
 /** Runs as aggregates. */
 export const runAggregate: AggregateDefinition<RunState> = {
@@ -78,6 +93,9 @@ export function evolveRunState(state: RunState, event: Event): RunState {
     endedLease: end ? { leaseId: end.leaseId, by: event.type } : before?.endedLease,
     steps: evolveSteps(before?.steps ?? new PersistentMap(), event),
     toolCalls: evolveToolCalls(before?.toolCalls ?? new PersistentMap(), event),
+    endedChildren: evolveChildren(before?.endedChildren ?? new PersistentMap(), event),
+    messages: evolveMessages(before?.messages ?? noMessages, event),
+    pauseRequest: run.pauseRequested ? (requestOf(event) ?? before?.pauseRequest) : undefined,
   };
 }
 
@@ -93,9 +111,11 @@ function statusOf(run: Run): Exclude<RunState["status"], "absent"> {
       return "failed";
     case RunStatus.CANCELED:
       return "canceled";
-    case RunStatus.UNSPECIFIED:
     case RunStatus.WAITING:
+      return "waiting";
     case RunStatus.PAUSED:
+      return "paused";
+    case RunStatus.UNSPECIFIED:
     default:
       throw new Error(`run ${run.runId} has status ${run.status}, which this program does not know`);
   }
@@ -117,8 +137,7 @@ function evolveSteps(steps: PersistentMap<StepHead>, event: Event): PersistentMa
     if (step === undefined) continue;
     next = next.with(id, {
       step: { ...step, input: undefined, output: undefined },
-      startPosition: event.payload.case === "stepStarted" ? event.position : (before?.startPosition ?? 0n),
-      outputDigest: event.payload.case === "stepCompleted" ? valueDigest(event.payload.value.output) : undefined,
+      outputDigest: step.status === StepStatus.COMPLETED ? valueDigest(step.output) : undefined,
     });
   }
   return next;
@@ -132,18 +151,29 @@ function evolveToolCalls(calls: PersistentMap<ToolCallHead>, event: Event): Pers
     if (toolCall === undefined) continue;
     next = next.with(id, {
       toolCall: { ...toolCall, arguments: undefined, result: undefined },
-      startPosition: event.payload.case === "toolCallStarted" ? event.position : (before?.startPosition ?? 0n),
-      resultDigest: resultDigest(event),
+      argumentsPosition: saysArguments(event) ? event.position : (before?.argumentsPosition ?? 0n),
+      resultDigest: resultDigest(toolCall),
     });
   }
   return next;
 }
 
-function resultDigest({ payload }: Event): Uint8Array | undefined {
-  if (payload.case === "toolCallSucceeded") return valueDigest(payload.value.result);
+function saysArguments({ payload }: Event): boolean {
+  return payload.case === "toolCallStarted" || payload.case === "toolCallReused";
+}
+
+function resultDigest({ status, result }: ToolCall): Uint8Array | undefined {
+  if (status === ToolCallStatus.SUCCEEDED) return valueDigest(result);
   // Reconciled without a result: the call had not taken effect.
-  if (payload.case === "toolCallReconciled" && payload.value.result) return valueDigest(payload.value.result);
-  return undefined;
+  return status === ToolCallStatus.RECONCILED && result ? valueDigest(result) : undefined;
+}
+
+function evolveChildren(children: PersistentMap<RunStatus>, { payload }: Event): PersistentMap<RunStatus> {
+  return payload.case === "runChildEnded" ? children.with(payload.value.childRunId, payload.value.status) : children;
+}
+
+function requestOf({ payload, actor }: Event): LiveRun["pauseRequest"] {
+  return payload.case === "runPauseRequested" ? { note: payload.value.note, by: actor } : undefined;
 }
 
 /** SHA-256 of a value; an unset one counts as the empty value. */

@@ -1,13 +1,19 @@
 import { create } from "@bufbuild/protobuf";
-import type { Value } from "@bufbuild/protobuf/wkt";
+import { type Timestamp, timestampFromMs, type Value } from "@bufbuild/protobuf/wkt";
 import type { Usage } from "../../gen/signalbox/v1/common_pb.ts";
-import { StepCompletedSchema, StepFailedSchema, StepStartedSchema } from "../../gen/signalbox/v1/run_event_pb.ts";
-import { type RunError, StepStatus, StepStatusSchema } from "../../gen/signalbox/v1/run_pb.ts";
+import {
+  StepCompletedSchema,
+  StepFailedSchema,
+  StepReusedSchema,
+  StepStartedSchema,
+} from "../../gen/signalbox/v1/run_event_pb.ts";
+import { type RunError, type StepKind, StepStatus, StepStatusSchema } from "../../gen/signalbox/v1/run_pb.ts";
 import type { Draft } from "../eventlog/aggregates.ts";
 import { equalBytes } from "../kernel/digest.ts";
 import { enumName } from "../kernel/enum-name.ts";
 import { SignalboxError } from "../kernel/errors.ts";
 import { type LeaseRef, requireLease } from "./lease-decider.ts";
+import { requireMayStart } from "./pause-decider.ts";
 import { type LiveRun, type RunState, type StepHead, valueDigest } from "./state.ts";
 
 /** Steps of one run at most; tool calls likewise. */
@@ -22,20 +28,54 @@ export interface NewStep {
   readonly key: string;
   readonly name: string;
   readonly input: Value | undefined;
+  readonly kind: StepKind;
+  /** Its place as the code asks for steps and tool calls, from 1; 0 when the worker does not count. */
+  readonly sequence: number;
+  /** How long a sleep lasts from its first start; undefined for other kinds, and for one that ends at `wakeTime`. */
+  readonly delayMs?: number | undefined;
+  readonly wakeTime?: Timestamp | undefined;
+  /** Empty unless the step waits for a child. */
+  readonly childRunId?: string;
+  /** Empty unless the step waits for a message of this thread. */
+  readonly threadId?: string;
 }
 
-/** step.started; nothing when it runs or is completed already. LEASE_LOST, QUOTA_EXCEEDED. */
-export function startStep(state: RunState, lease: LeaseRef, step: NewStep): Draft | undefined {
+/** A step as the base run has it on record. */
+export interface RecordedStep {
+  /** The run that did it. */
+  readonly runId: string;
+  readonly output: Value | undefined;
+}
+
+/**
+ * step.started, or step.reused when the base run has the step on record; nothing when it runs or is completed already.
+ * LEASE_LOST, QUOTA_EXCEEDED, BUDGET_EXCEEDED, PAUSE_REQUESTED.
+ */
+export function startStep(
+  state: RunState,
+  lease: LeaseRef,
+  step: NewStep,
+  now: Date,
+  recorded?: RecordedStep,
+): Draft | undefined {
   const live = requireLease(state, lease);
-  const status = live.steps.get(step.stepId)?.step.status;
-  if (status === StepStatus.RUNNING || status === StepStatus.COMPLETED) return undefined;
-  if (status === undefined && live.steps.size >= maxStepsPerRun) {
-    throw new SignalboxError("QUOTA_EXCEEDED", `a run can have ${maxStepsPerRun} steps; start a child run instead`, {
-      limit: String(maxStepsPerRun),
-    });
+  const before = live.steps.get(step.stepId)?.step;
+  if (before?.status === StepStatus.COMPLETED) return undefined;
+  // A step may start before its child is created, to see whether the base run has its result; then it gets the child.
+  if (before?.status === StepStatus.RUNNING && (before.childRunId !== "" || !step.childRunId)) return undefined;
+  if (before === undefined) requireQuota("steps", live.steps.size);
+  requireMayStart(live, now);
+  const { leaseId } = lease;
+  if (before === undefined && recorded !== undefined) {
+    const { stepId, key, name, kind, sequence } = step;
+    const value = create(StepReusedSchema, { leaseId, stepId, key, name, kind, sequence, ...recorded });
+    return { payload: { case: "stepReused", value }, zone: live.run.zone };
   }
   requireRoom([...live.steps.values()].filter(({ step: { status: each } }) => each === StepStatus.RUNNING).length);
-  const value = create(StepStartedSchema, { ...step, leaseId: lease.leaseId });
+  const { delayMs, ...started } = step;
+  const wakeTime = step.wakeTime ?? (delayMs === undefined ? undefined : timestampFromMs(now.getTime() + delayMs));
+  // A sleep goes on where it was: only its first start says when it is over.
+  const value = create(StepStartedSchema, { ...started, leaseId, wakeTime: before?.wakeTime ?? wakeTime });
   return { payload: { case: "stepStarted", value }, zone: live.run.zone };
 }
 
@@ -65,6 +105,14 @@ export function failStep(
   requireRunning(head);
   const value = create(StepFailedSchema, { leaseId: lease.leaseId, stepId, error, usage });
   return { payload: { case: "stepFailed", value }, zone: live.run.zone };
+}
+
+/** QUOTA_EXCEEDED when this many steps, or tool calls, are as many as a run may have. */
+export function requireQuota(what: string, count: number): void {
+  if (count < maxStepsPerRun) return;
+  throw new SignalboxError("QUOTA_EXCEEDED", `a run can have ${maxStepsPerRun} ${what}; start a child run instead`, {
+    limit: String(maxStepsPerRun),
+  });
 }
 
 /** QUOTA_EXCEEDED when this many steps or tool calls are as many as may be under way. */

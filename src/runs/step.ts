@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
+import type { StepReused, StepStarted } from "../../gen/signalbox/v1/run_event_pb.ts";
 import { type Step, StepSchema, StepStatus } from "../../gen/signalbox/v1/run_pb.ts";
 import { leaseEndOf } from "./lease-end.ts";
 import { addUsage } from "./resource.ts";
@@ -7,7 +8,12 @@ import { addUsage } from "./resource.ts";
 /** The ids of the steps that an event changes. Pure. */
 export function stepIdsOf(event: Event): readonly string[] {
   const { payload } = event;
-  if (payload.case === "stepStarted" || payload.case === "stepCompleted" || payload.case === "stepFailed") {
+  if (
+    payload.case === "stepStarted" ||
+    payload.case === "stepCompleted" ||
+    payload.case === "stepFailed" ||
+    payload.case === "stepReused"
+  ) {
     return [payload.value.stepId];
   }
   return leaseEndOf(event)?.abandonedStepIds ?? [];
@@ -16,21 +22,8 @@ export function stepIdsOf(event: Event): readonly string[] {
 /** The step after an event that changes it; undefined until it was started. Pure. */
 export function evolveStep(step: Step | undefined, event: Event): Step | undefined {
   const { payload } = event;
-  if (payload.case === "stepStarted") {
-    const { stepId, key, name, input } = payload.value;
-    return create(StepSchema, {
-      stepId,
-      runId: event.stream?.id ?? "",
-      key,
-      name,
-      status: StepStatus.RUNNING,
-      attempt: (step?.attempt ?? 0) + 1,
-      input,
-      usage: step?.usage,
-      startTime: event.createTime,
-      position: event.position,
-    });
-  }
+  if (payload.case === "stepStarted") return startedStep(step, event, payload.value);
+  if (payload.case === "stepReused") return reusedStep(event, payload.value);
   if (step === undefined) return undefined;
   const ended = { ...step, endTime: event.createTime, position: event.position };
   if (payload.case === "stepCompleted") {
@@ -42,4 +35,44 @@ export function evolveStep(step: Step | undefined, event: Event): Step | undefin
     return { ...ended, status: StepStatus.FAILED, error, usage: addUsage(step.usage, usage) };
   }
   return { ...ended, status: StepStatus.ABANDONED };
+}
+
+function startedStep(step: Step | undefined, event: Event, started: StepStarted): Step {
+  const { stepId, key, name, input, kind, sequence, wakeTime, childRunId, threadId } = started;
+  return create(StepSchema, {
+    stepId,
+    runId: event.stream?.id ?? "",
+    key,
+    name,
+    status: StepStatus.RUNNING,
+    attempt: (step?.attempt ?? 0) + 1,
+    input,
+    usage: step?.usage,
+    startTime: event.createTime,
+    position: event.position,
+    kind,
+    sequence,
+    startPosition: step?.startPosition ?? event.position,
+    wakeTime,
+    childRunId,
+    threadId,
+  });
+}
+
+function reusedStep(event: Event, { stepId, key, name, kind, sequence, output, runId }: StepReused): Step {
+  return create(StepSchema, {
+    stepId,
+    runId: event.stream?.id ?? "",
+    key,
+    name,
+    status: StepStatus.COMPLETED,
+    output,
+    startTime: event.createTime,
+    endTime: event.createTime,
+    position: event.position,
+    kind,
+    sequence,
+    startPosition: event.position,
+    reusedFromRunId: runId,
+  });
 }

@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
+import type { ToolCallReused, ToolCallStarted } from "../../gen/signalbox/v1/run_event_pb.ts";
 import {
   RunErrorSchema,
   type ToolCall,
@@ -16,7 +17,8 @@ export function toolCallIdsOf(event: Event): readonly string[] {
     payload.case === "toolCallStarted" ||
     payload.case === "toolCallSucceeded" ||
     payload.case === "toolCallFailed" ||
-    payload.case === "toolCallReconciled"
+    payload.case === "toolCallReconciled" ||
+    payload.case === "toolCallReused"
   ) {
     return [payload.value.toolCallId];
   }
@@ -28,6 +30,7 @@ export function toolCallIdsOf(event: Event): readonly string[] {
 export function evolveToolCall(call: ToolCall | undefined, event: Event): ToolCall | undefined {
   const { payload } = event;
   if (payload.case === "toolCallStarted") return startedCall(call, event, payload.value);
+  if (payload.case === "toolCallReused") return reusedCall(event, payload.value);
   if (call === undefined) return undefined;
   const ended = { ...call, endTime: event.createTime, position: event.position };
   if (payload.case === "toolCallSucceeded") {
@@ -46,10 +49,19 @@ export function evolveToolCall(call: ToolCall | undefined, event: Event): ToolCa
   return { ...ended, status: ToolCallStatus.FAILED, error };
 }
 
-type ToolCallStarted = Extract<Event["payload"], { case: "toolCallStarted" }>["value"];
-
 function startedCall(call: ToolCall | undefined, event: Event, started: ToolCallStarted): ToolCall {
-  const { toolCallId, stepId, key, tool, effect, idempotent, arguments: given } = started;
+  const {
+    toolCallId,
+    stepId,
+    key,
+    tool,
+    effect,
+    idempotent,
+    arguments: given,
+    sequence,
+    version,
+    reversible,
+  } = started;
   return create(ToolCallSchema, {
     toolCallId,
     runId: event.stream?.id ?? "",
@@ -63,6 +75,33 @@ function startedCall(call: ToolCall | undefined, event: Event, started: ToolCall
     attempt: (call?.attempt ?? 0) + 1,
     startTime: event.createTime,
     position: event.position,
+    sequence,
+    startPosition: call?.startPosition ?? event.position,
+    version,
+    reversible,
+  });
+}
+
+function reusedCall(event: Event, reused: ToolCallReused): ToolCall {
+  const { toolCallId, key, tool, version, effect, idempotent, reversible, sequence, result, runId } = reused;
+  return create(ToolCallSchema, {
+    toolCallId,
+    runId: event.stream?.id ?? "",
+    key,
+    tool,
+    effect,
+    idempotent,
+    status: ToolCallStatus.SUCCEEDED,
+    arguments: reused.arguments,
+    result,
+    startTime: event.createTime,
+    endTime: event.createTime,
+    position: event.position,
+    sequence,
+    startPosition: event.position,
+    version,
+    reversible,
+    reusedFromRunId: runId,
   });
 }
 

@@ -15,10 +15,19 @@ import type { Call } from "../kernel/call.ts";
 import { SignalboxError } from "../kernel/errors.ts";
 import { derivedId } from "../kernel/ids.ts";
 import { type Limits, requireStorable } from "../kernel/limits.ts";
+import { createBaseRecord } from "./base-record.ts";
+import { runNotFound } from "./decider.ts";
 import type { RunRecord } from "./run-record.ts";
 import type { LiveRun, RunState } from "./state.ts";
-import { completeStep, failStep, startStep } from "./step-decider.ts";
-import { failToolCall, reconcileToolCall, startToolCall, succeedToolCall } from "./tool-call-decider.ts";
+import { completeStep, failStep, type NewStep, type RecordedStep, startStep } from "./step-decider.ts";
+import { newStep } from "./step-request.ts";
+import {
+  failToolCall,
+  type RecordedToolCall,
+  reconcileToolCall,
+  startToolCall,
+  succeedToolCall,
+} from "./tool-call-decider.ts";
 
 /** A step and where the log stood after the command. */
 interface StepAt {
@@ -53,36 +62,43 @@ export interface WorkDeps {
 
 /** Steps and tool calls under a lease. */
 export function createWork({ aggregates, record, tokens, limits }: WorkDeps): Work {
-  type IdOf = (runId: string) => string;
-  type Decide = (state: RunState, ticket: LeaseTicket) => Draft | undefined;
+  const base = createBaseRecord({ aggregates, record });
+
+  type Decide = (state: RunState, ticket: LeaseTicket, now: Date) => Draft | undefined;
 
   type Executed = Loaded<LiveRun> & { readonly payload: Event["payload"] | undefined };
 
   async function execute(call: Call, leaseToken: string, decide: Decide): Promise<Executed> {
     const ticket = tokens.open(leaseToken, call.workspaceId);
-    const loaded = await aggregates.execute({ call, id: ticket.runId, decide: (state) => decide(state, ticket) });
+    const id = ticket.runId;
+    const loaded = await aggregates.execute({ call, id, decide: (state, now) => decide(state, ticket, now) });
     const { state } = loaded;
     if (state.status === "absent") throw new SignalboxError("RUN_NOT_FOUND", `run ${ticket.runId} does not exist`);
     return { ...loaded, state, payload: loaded.recorded?.event.payload };
   }
 
   /** The step after a command, without its input, which the worker knows. */
-  async function onStep(call: Call, leaseToken: string, idOf: IdOf, decide: Decide): Promise<StepAt> {
+  async function onStep(call: Call, leaseToken: string, stepId: string, decide: Decide): Promise<StepAt> {
     const { state, subject = "", position, payload } = await execute(call, leaseToken, decide);
-    const head = state.steps.get(idOf(state.run.runId));
+    const head = state.steps.get(stepId);
     if (head === undefined) throw new SignalboxError("STEP_NOT_FOUND", "the run has no such step; start it first");
-    if (payload?.case === "stepCompleted") return { step: { ...head.step, output: payload.value.output }, position };
+    if (payload?.case === "stepCompleted" || payload?.case === "stepReused")
+      return { step: { ...head.step, output: payload.value.output }, position };
     if (head.step.status !== StepStatus.COMPLETED) return { step: head.step, position };
     return { step: { ...head.step, output: await record.stepOutput(subject, head) }, position };
   }
 
   /** The tool call after a command, without its arguments, which the worker knows. */
-  async function onToolCall(call: Call, leaseToken: string, idOf: IdOf, decide: Decide): Promise<ToolCallAt> {
+  async function onToolCall(call: Call, leaseToken: string, toolCallId: string, decide: Decide): Promise<ToolCallAt> {
     const { state, subject = "", position, payload } = await execute(call, leaseToken, decide);
-    const head = state.toolCalls.get(idOf(state.run.runId));
+    const head = state.toolCalls.get(toolCallId);
     if (head === undefined)
       throw new SignalboxError("TOOL_CALL_NOT_FOUND", "the run has no such tool call; start it first");
-    if (payload?.case === "toolCallSucceeded" || payload?.case === "toolCallReconciled") {
+    if (
+      payload?.case === "toolCallSucceeded" ||
+      payload?.case === "toolCallReconciled" ||
+      payload?.case === "toolCallReused"
+    ) {
       return { toolCall: { ...head.toolCall, result: payload.value.result }, position };
     }
     const { status } = head.toolCall;
@@ -91,62 +107,87 @@ export function createWork({ aggregates, record, tokens, limits }: WorkDeps): Wo
     return { toolCall, position };
   }
 
+  /** The run as this process saw it last: what it was created with is the same for ever, what it has done only grows. */
+  async function glance(workspaceId: string, runId: string): Promise<LiveRun | undefined> {
+    const { state } = aggregates.cached(workspaceId, runId) ?? (await aggregates.load(workspaceId, runId));
+    return state.status === "absent" ? undefined : state;
+  }
+
+  /** What the base run has on record of a step that is new here. A step that waits for a child has to name the run's own. */
+  async function recordedStep({ workspaceId }: Call, runId: string, step: NewStep): Promise<RecordedStep | undefined> {
+    const live = await glance(workspaceId, runId);
+    if (live === undefined || live.steps.get(step.stepId)?.step.childRunId === step.childRunId) return undefined;
+    const recorded = live.run.baseRunId ? await base.step(workspaceId, live.run, step.key, step.kind) : undefined;
+    if (recorded === undefined && step.childRunId) await requireChild(workspaceId, runId, step.childRunId);
+    return recorded;
+  }
+
+  async function requireChild(workspaceId: string, runId: string, childRunId: string): Promise<void> {
+    const child = await glance(workspaceId, childRunId);
+    if (child === undefined) throw runNotFound(childRunId);
+    if (child.run.parentRunId === runId) return;
+    throw new SignalboxError(
+      "INVALID_STATE",
+      `run ${childRunId} is no child of ${runId}, which would never hear of its end; create it with parent_run_id`,
+    );
+  }
+
+  async function recordedToolCall(
+    { workspaceId }: Call,
+    runId: string,
+    toolCallId: string,
+    { key, tool }: StartToolCallRequest,
+  ): Promise<RecordedToolCall | undefined> {
+    const live = await glance(workspaceId, runId);
+    if (live === undefined || live.run.baseRunId === "" || live.toolCalls.has(toolCallId)) return undefined;
+    return base.toolCall(workspaceId, live.run, key, tool);
+  }
+
   return {
-    startStep(call, { leaseToken, key, name, input }) {
+    async startStep(call, request) {
+      const { leaseToken, key, input } = request;
       requireStorable("input", input, limits.maxInputBytes);
-      const idOf = (runId: string) => derivedId("step", call.workspaceId, runId, key);
-      return onStep(call, leaseToken, idOf, (state, ticket) =>
-        startStep(state, ticket, { stepId: idOf(ticket.runId), key, name: name || key, input }),
+      const { runId } = tokens.open(leaseToken, call.workspaceId);
+      const step = newStep(derivedId("step", call.workspaceId, runId, key), request);
+      const recorded = await recordedStep(call, runId, step);
+      return onStep(call, leaseToken, step.stepId, (state, ticket, now) =>
+        startStep(state, ticket, step, now, recorded),
       );
     },
     completeStep(call, { leaseToken, stepId, output, usage }) {
       requireStorable("output", output, limits.maxOutputBytes);
-      return onStep(
-        call,
-        leaseToken,
-        () => stepId,
-        (state, ticket) => completeStep(state, ticket, { stepId, output, usage }),
+      return onStep(call, leaseToken, stepId, (state, ticket) =>
+        completeStep(state, ticket, { stepId, output, usage }),
       );
     },
     failStep(call, { leaseToken, stepId, error, usage }) {
-      return onStep(
-        call,
-        leaseToken,
-        () => stepId,
-        (state, ticket) => failStep(state, ticket, { stepId, error, usage }),
-      );
+      return onStep(call, leaseToken, stepId, (state, ticket) => failStep(state, ticket, { stepId, error, usage }));
     },
-    startToolCall(call, request) {
+    async startToolCall(call, request) {
+      const { leaseToken, key } = request;
       requireStorable("arguments", request.arguments, limits.maxInputBytes);
-      const idOf = (runId: string) => derivedId("tc", call.workspaceId, runId, request.key);
-      return onToolCall(call, request.leaseToken, idOf, (state, ticket) =>
-        startToolCall(state, ticket, idOf(ticket.runId), request),
+      const { runId } = tokens.open(leaseToken, call.workspaceId);
+      const toolCallId = derivedId("tc", call.workspaceId, runId, key);
+      const recorded = await recordedToolCall(call, runId, toolCallId, request);
+      return onToolCall(call, leaseToken, toolCallId, (state, ticket, now) =>
+        startToolCall(state, ticket, toolCallId, request, now, recorded),
       );
     },
     succeedToolCall(call, { leaseToken, toolCallId, result, usage }) {
       requireStorable("result", result, limits.maxOutputBytes);
-      return onToolCall(
-        call,
-        leaseToken,
-        () => toolCallId,
-        (state, ticket) => succeedToolCall(state, ticket, { toolCallId, result, usage }),
+      return onToolCall(call, leaseToken, toolCallId, (state, ticket) =>
+        succeedToolCall(state, ticket, { toolCallId, result, usage }),
       );
     },
     failToolCall(call, { leaseToken, toolCallId, error, usage }) {
-      return onToolCall(
-        call,
-        leaseToken,
-        () => toolCallId,
-        (state, ticket) => failToolCall(state, ticket, { toolCallId, error, usage }),
+      return onToolCall(call, leaseToken, toolCallId, (state, ticket) =>
+        failToolCall(state, ticket, { toolCallId, error, usage }),
       );
     },
     reconcileToolCall(call, { leaseToken, toolCallId, result, note }) {
       requireStorable("result", result, limits.maxOutputBytes);
-      return onToolCall(
-        call,
-        leaseToken,
-        () => toolCallId,
-        (state, ticket) => reconcileToolCall(state, ticket, { toolCallId, result, note }),
+      return onToolCall(call, leaseToken, toolCallId, (state, ticket) =>
+        reconcileToolCall(state, ticket, { toolCallId, result, note }),
       );
     },
   };

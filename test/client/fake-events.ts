@@ -7,15 +7,17 @@ import {
   type HandlerContext,
 } from "@connectrpc/connect";
 import { createSignalboxClient, type SignalboxClient } from "../../src/client/client.ts";
+import { RunDeltaSchema } from "../../gen/signalbox/v1/delta_pb.ts";
 import {
   EventService,
   type SubscribeRequest,
   SubscribeResponseSchema,
 } from "../../gen/signalbox/v1/event_service_pb.ts";
 
-/** What a fake subscription does next: an event or a heartbeat at a position, a break, silence, or a deed. */
+/** What a fake subscription does next: an event or a heartbeat at a position, output, a break, silence, or a deed. */
 export type Move =
   | { readonly event: bigint }
+  | { readonly delta: MessageInitShape<typeof RunDeltaSchema> }
   | { readonly heartbeat: bigint }
   | { readonly fail: ConnectError }
   | { readonly silence: true }
@@ -42,6 +44,7 @@ export function fakeEvents(movesOf: (request: SubscribeRequest, connection: numb
     yield frame({ frame: { case: "ready", value: { headPosition: 0n } } });
     for (const move of movesOf(request, requests.length - 1)) {
       if ("event" in move) yield frame({ frame: { case: "event", value: { position: move.event } } });
+      if ("delta" in move) yield frame({ frame: { case: "delta", value: create(RunDeltaSchema, move.delta) } });
       if ("heartbeat" in move) yield frame({ frame: { case: "heartbeat", value: { headPosition: move.heartbeat } } });
       if ("fail" in move) throw move.fail;
       if ("call" in move) await move.call();

@@ -1,7 +1,7 @@
 import { Code, type ConnectError } from "@connectrpc/connect";
 import * as fc from "fast-check";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { follow, type FollowOptions, type SignalboxClient } from "../../src/client/client.ts";
+import { follow, type FollowOptions, type RunDelta, type SignalboxClient } from "../../src/client/client.ts";
 import { SignalboxError, toConnectError } from "../../src/kernel/errors.ts";
 import { broken, fakeEvents, type Move } from "./fake-events.ts";
 
@@ -116,6 +116,28 @@ test("a connection that falls silent is given up and resumed", async () => {
   expect(await positions(client, { onRetry: (error) => errors.push(error) })).toEqual([3n, 4n]);
   expect(errors).toMatchObject([{ rawMessage: "no sign of life for 45000 ms" }]);
   expect(requests).toHaveLength(2);
+});
+
+test("output comes beside the events, and after a break only what was not seen before", async () => {
+  const delta = (index: number, text: string, joined = 0, attempt = 1): Move => ({
+    delta: { runId: "run_1", attempt, joined, delta: { stepKey: "answer", index, text } },
+  });
+  const { client, requests } = fakeEvents((_, connection) =>
+    connection === 0
+      ? [delta(0, "a"), { event: 3n }, delta(2, "bc", 1), { fail: broken() }]
+      : [delta(2, "abc", 2), delta(1, "b"), delta(3, "d"), delta(0, "A", 0, 2), { event: 4n }],
+  );
+  const shown: string[] = [];
+  const onDelta = ({ attempt, delta: made }: RunDelta) => void shown.push(`${attempt}:${made?.text}`);
+  expect(await positions(client, { onDelta })).toEqual([3n, 4n]);
+  expect(shown).toEqual(["1:a", "1:bc", "1:d", "2:A"]);
+  expect(requests.map(({ includeDeltas }) => includeDeltas)).toEqual([true, true]);
+});
+
+test("output is not asked for when nobody takes it", async () => {
+  const { client, requests } = fakeEvents(() => [{ event: 1n }]);
+  expect(await positions(client)).toEqual([1n]);
+  expect(requests).toMatchObject([{ includeDeltas: false }]);
 });
 
 test.each([

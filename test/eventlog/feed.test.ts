@@ -221,6 +221,19 @@ describe("a subscription", () => {
     expect(await next).toEqual([]);
   });
 
+  test("gives nothing at once when it is woken, before or while it waits", async () => {
+    const log = memoryLog();
+    await using feed = await openFeed(log, logger);
+    using subscription = feed.subscribe("all", 0n);
+    subscription.wake();
+    expect(await subscription.next(60_000)).toEqual([]);
+    const waiting = subscription.next(60_000);
+    subscription.wake();
+    expect(await waiting).toEqual([]);
+    await createAppender(log).append({ id: newId() });
+    expect(positions(await subscription.next(60_000))).toEqual([1n]);
+  });
+
   test("encodes a record once for all who want it", async () => {
     await using filled = await openFilled(1);
     const { feed, add } = filled;

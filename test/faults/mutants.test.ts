@@ -32,6 +32,7 @@ function withoutFence({ tokens, aggregates }: FencingParts): FencingParts {
         named = undefined;
         return aggregates.load(...key);
       },
+      cached: aggregates.cached,
       execute(command) {
         const ticket = named;
         named = undefined;

@@ -1,4 +1,5 @@
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { migrate, pendingMigrations, pgIdentifier } from "../../src/readmodel/migrate.ts";
 import { openPostgres } from "../../src/readmodel/postgres.ts";
@@ -76,6 +77,35 @@ test("pending migrations are named before they are applied, and not after", asyn
   expect(pending.length).toBeGreaterThan(0);
   expect(await migrate(postgres, schema)).toEqual(pending);
   expect(await pendingMigrations(postgres, schema)).toEqual([]);
+});
+
+test("tables of version 0.1 are emptied, to be folded again with what rows have gained, and stay append-only", async () => {
+  const { schema, postgres } = newSchema();
+  await using _ = postgres;
+  const first = await readFile(new URL("../../src/readmodel/migrations/0001_foundation.sql", import.meta.url), "utf8");
+  const sha256 = createHash("sha256").update(first).digest("hex");
+  await rowsOf(postgres, `create schema ${pgIdentifier(schema)}`);
+  await rowsOf(postgres, first);
+  await rowsOf(
+    postgres,
+    "create table migrations (name text primary key, sha256 text, apply_time timestamptz default now())",
+  );
+  await rowsOf(postgres, `insert into migrations (name, sha256) values ('0001_foundation.sql', '${sha256}')`);
+  const event =
+    "insert into events select 1, gen_random_uuid(), 'ws', '', 'run', 'run_1', 1, 'run.created', '', '', now(), '', '', ''";
+  await rowsOf(postgres, event);
+  await rowsOf(
+    postgres,
+    `insert into runs (workspace_id, run_id, create_position, last_position, room_id, agent_id, handler, status, labels,
+      create_time, resource) values ('ws', 'run_1', 1, 1, '', '', 'echo', 1, '{}', now(), '')`,
+  );
+  await rowsOf(postgres, "update checkpoints set position = 1");
+
+  expect(await migrate(postgres, schema)).toContain("0002_runs.sql");
+  expect(await rowsOf(postgres, "select position from checkpoints")).toEqual([{ position: 0n }]);
+  expect(await rowsOf(postgres, "select run_id from runs union all select stream_id from events")).toEqual([]);
+  await rowsOf(postgres, event);
+  await expect(rowsOf(postgres, "delete from events")).rejects.toThrow("append-only");
 });
 
 test.each(["", "A", "a-b", 'a"b', "1a", "a b", "a".repeat(64)])("%j is no plain identifier", (name) => {

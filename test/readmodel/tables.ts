@@ -1,13 +1,24 @@
 import type { ClientBase, QueryResultRow } from "pg";
 import { agentProjections } from "../../src/agents/projection.ts";
+import { documentProjections } from "../../src/documents/projection.ts";
+import { queueProjections } from "../../src/queues/projection.ts";
 import type { EventRecord } from "../../src/eventlog/record.ts";
 import type { Postgres } from "../../src/readmodel/postgres.ts";
 import type { AnyProjection, Row } from "../../src/readmodel/projection.ts";
 import { createProjector } from "../../src/readmodel/projector.ts";
 import { runProjections } from "../../src/runs/projection.ts";
+import { scheduleProjections } from "../../src/schedules/projection.ts";
+import { sessionProjections } from "../../src/sessions/projection.ts";
 
 /** The projections of the program. */
-export const projections: readonly AnyProjection[] = [...runProjections, ...agentProjections];
+export const projections: readonly AnyProjection[] = [
+  ...runProjections,
+  ...agentProjections,
+  ...queueProjections,
+  ...scheduleProjections,
+  ...sessionProjections,
+  ...documentProjections,
+];
 
 /** The rows of a statement. */
 export async function rowsOf<R extends QueryResultRow>(
@@ -88,4 +99,9 @@ const tableNames = [
   { table: "steps", idColumn: "step_id" },
   { table: "tool_calls", idColumn: "tool_call_id" },
   { table: "agents", idColumn: "agent_id" },
+  { table: "queues", idColumn: "name" },
+  { table: "schedules", idColumn: "schedule_id" },
+  { table: "sessions", idColumn: "session_id" },
+  { table: "documents", idColumn: "document_id" },
+  { table: "document_chunks", idColumn: "document_id" },
 ];

@@ -262,10 +262,10 @@ test("the state keeps neither inputs nor outputs of steps and tool calls, which 
     (state) => succeedToolCall(state, ref("1"), { toolCallId: "tc_1", result: text("paid"), usage: undefined }),
   );
   const { steps, toolCalls } = live(scenario);
-  expect(steps.get("step_1")).toMatchObject({ step: { input: undefined, output: undefined }, startPosition: 3n });
+  expect(steps.get("step_1")).toMatchObject({ step: { input: undefined, output: undefined, startPosition: 3n } });
   expect(toolCalls.get("tc_1")).toMatchObject({
-    toolCall: { arguments: undefined, result: undefined },
-    startPosition: 5n,
+    toolCall: { arguments: undefined, result: undefined, startPosition: 5n },
+    argumentsPosition: 5n,
   });
 });
 

@@ -1,8 +1,21 @@
+import { create } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { describe, expect, test } from "vitest";
+import { PrincipalSchema, PrincipalType } from "../../gen/signalbox/v1/common_pb.ts";
+import {
+  MessageWaitSchema,
+  OnExhausted,
+  RunStatus,
+  type WakeCondition,
+  WakeConditionSchema,
+} from "../../gen/signalbox/v1/run_pb.ts";
 import { cancelRun, expireRun } from "../../src/runs/decider.ts";
 import { completeRun, expireLease, failRun, releaseRun } from "../../src/runs/lease-decider.ts";
+import { receiveMessage } from "../../src/runs/message-decider.ts";
+import { pauseRun, resumeRun } from "../../src/runs/pause-decider.ts";
 import { completeStep, failStep } from "../../src/runs/step-decider.ts";
 import { failToolCall, reconcileToolCall, succeedToolCall } from "../../src/runs/tool-call-decider.ts";
+import { endChild, suspendRun, wakeRun } from "../../src/runs/wait-decider.ts";
 import {
   after,
   attempt,
@@ -90,7 +103,27 @@ function describeMatrix(
   );
 }
 
+/** Waits for the first message without a thread. */
+const suspendUntil =
+  (condition: WakeCondition["condition"]): Decide =>
+  (state, now) =>
+    suspendRun(state, mine, [create(WakeConditionSchema, { condition })], now);
+const suspend = suspendUntil({ case: "message", value: create(MessageWaitSchema) });
+const operator = create(PrincipalSchema, { type: PrincipalType.USER, id: "operator" });
+const pause: Decide = (state) => pauseRun(state, "run_1", { note: "track works", by: operator });
+const resume: Decide = (state, now) => resumeRun(state, "run_1", { note: "", budget: undefined }, now);
+const say: Decide = (state) =>
+  receiveMessage(state, "run_1", {
+    messageId: "msg_1",
+    threadId: "",
+    content: text("go on"),
+    requestDigest: new Uint8Array([1]),
+  });
+
 const once = newRun({ retryPolicy: { ...newRun().retryPolicy, maxAttempts: 1 } });
+const patient = newRun({
+  retryPolicy: { ...newRun().retryPolicy, maxAttempts: 1, onExhausted: OnExhausted.PAUSE },
+});
 const leased = [created(), claimed("1")];
 
 describeMatrix(
@@ -109,6 +142,11 @@ describeMatrix(
     succeeded: given(...leased, complete()),
     failed: given(...leased, fail(final)),
     canceled: given(...leased, cancel),
+    "to-pause": given(...leased, pause),
+    waiting: given(...leased, suspend),
+    paused: given(created(), pause),
+    "paused-late": given(...leased, pause, release),
+    exhausted: given(created(patient), claimed("1"), fail()),
   },
   {
     create: created(),
@@ -122,6 +160,13 @@ describeMatrix(
     "complete-other": complete("other"),
     "fail-retryable": fail(),
     "fail-final": fail(final),
+    pause,
+    resume,
+    suspend,
+    "suspend-held": suspendUntil({ case: "time", value: timestampFromDate(after(0)) }),
+    wake: wakeRun,
+    "end-child": (state) => endChild(state, "run_c", RunStatus.SUCCEEDED),
+    message: say,
     "start-step": stepStarted("1"),
     "complete-step": stepCompleted(),
     "fail-step": stepFailed,
@@ -131,25 +176,32 @@ describeMatrix(
     "reconcile-call": reconciled("found"),
   },
   `
-                absent         queued            delayed           leased              leased-last         leased-lapsed       taken-over        released          lapsed            to-retry          succeeded         failed            canceled
-create          run.created    -                 -                 -                   -                   -                   -                 -                 -                 -                 -                 -                 -
-create-other    run.created    REQUEST_ID_REUSED REQUEST_ID_REUSED REQUEST_ID_REUSED   REQUEST_ID_REUSED   REQUEST_ID_REUSED   REQUEST_ID_REUSED REQUEST_ID_REUSED REQUEST_ID_REUSED REQUEST_ID_REUSED REQUEST_ID_REUSED REQUEST_ID_REUSED REQUEST_ID_REUSED
-cancel          RUN_NOT_FOUND  run.canceled      run.canceled      run.canceled        run.canceled        run.canceled        run.canceled      run.canceled      run.canceled      run.canceled      INVALID_STATE     INVALID_STATE     -
-claim           -              run.claimed       -                 -                   -                   -                   -                 run.claimed       run.claimed       run.claimed       -                 -                 -
-claim-again     -              run.claimed       -                 -                   -                   run.claimed         -                 run.claimed       run.claimed       run.claimed       -                 -                 -
-lapse           -              -                 -                 run.lease_expired   run.failed          run.lease_expired   -                 -                 -                 -                 -                 -                 -
-release         RUN_NOT_FOUND  LEASE_LOST        -                 run.released        run.released        run.released        LEASE_LOST        -                 LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST
-complete        RUN_NOT_FOUND  LEASE_LOST        LEASE_LOST        run.succeeded       run.succeeded       run.succeeded       LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        -                 LEASE_LOST        LEASE_LOST
-complete-other  RUN_NOT_FOUND  LEASE_LOST        LEASE_LOST        run.succeeded       run.succeeded       run.succeeded       LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST
-fail-retryable  RUN_NOT_FOUND  LEASE_LOST        LEASE_LOST        run.attempt_failed  run.failed          run.attempt_failed  LEASE_LOST        LEASE_LOST        LEASE_LOST        -                 LEASE_LOST        -                 LEASE_LOST
-fail-final      RUN_NOT_FOUND  LEASE_LOST        LEASE_LOST        run.failed          run.failed          run.failed          LEASE_LOST        LEASE_LOST        LEASE_LOST        -                 LEASE_LOST        -                 LEASE_LOST
-start-step      RUN_NOT_FOUND  LEASE_LOST        LEASE_LOST        step.started        step.started        step.started        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST
-complete-step   RUN_NOT_FOUND  LEASE_LOST        LEASE_LOST        STEP_NOT_FOUND      STEP_NOT_FOUND      STEP_NOT_FOUND      LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST
-fail-step       RUN_NOT_FOUND  LEASE_LOST        LEASE_LOST        STEP_NOT_FOUND      STEP_NOT_FOUND      STEP_NOT_FOUND      LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST
-start-call      RUN_NOT_FOUND  LEASE_LOST        LEASE_LOST        tool_call.started   tool_call.started   tool_call.started   LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST
-succeed-call    RUN_NOT_FOUND  LEASE_LOST        LEASE_LOST        TOOL_CALL_NOT_FOUND TOOL_CALL_NOT_FOUND TOOL_CALL_NOT_FOUND LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST
-fail-call       RUN_NOT_FOUND  LEASE_LOST        LEASE_LOST        TOOL_CALL_NOT_FOUND TOOL_CALL_NOT_FOUND TOOL_CALL_NOT_FOUND LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST
-reconcile-call  RUN_NOT_FOUND  LEASE_LOST        LEASE_LOST        TOOL_CALL_NOT_FOUND TOOL_CALL_NOT_FOUND TOOL_CALL_NOT_FOUND LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST        LEASE_LOST
+                absent         queued                delayed               leased                leased-last           leased-lapsed         taken-over            released              lapsed                to-retry              succeeded          failed             canceled           to-pause              waiting               paused                paused-late           exhausted
+create          run.created    -                     -                     -                     -                     -                     -                     -                     -                     -                     -                  -                  -                  -                     -                     -                     -                     -
+create-other    run.created    REQUEST_ID_REUSED     REQUEST_ID_REUSED     REQUEST_ID_REUSED     REQUEST_ID_REUSED     REQUEST_ID_REUSED     REQUEST_ID_REUSED     REQUEST_ID_REUSED     REQUEST_ID_REUSED     REQUEST_ID_REUSED     REQUEST_ID_REUSED  REQUEST_ID_REUSED  REQUEST_ID_REUSED  REQUEST_ID_REUSED     REQUEST_ID_REUSED     REQUEST_ID_REUSED     REQUEST_ID_REUSED     REQUEST_ID_REUSED
+cancel          RUN_NOT_FOUND  run.canceled          run.canceled          run.canceled          run.canceled          run.canceled          run.canceled          run.canceled          run.canceled          run.canceled          INVALID_STATE      INVALID_STATE      -                  run.canceled          run.canceled          run.canceled          run.canceled          run.canceled
+claim           -              run.claimed           -                     -                     -                     -                     -                     run.claimed           run.claimed           run.claimed           -                  -                  -                  -                     -                     -                     -                     -
+claim-again     -              run.claimed           -                     -                     -                     run.claimed           -                     run.claimed           run.claimed           run.claimed           -                  -                  -                  -                     -                     -                     -                     -
+lapse           -              -                     -                     run.lease_expired     run.failed            run.lease_expired     -                     -                     -                     -                     -                  -                  -                  run.paused            -                     -                     -                     -
+release         RUN_NOT_FOUND  LEASE_LOST            -                     run.released          run.released          run.released          LEASE_LOST            -                     LEASE_LOST            LEASE_LOST            LEASE_LOST         LEASE_LOST         LEASE_LOST         run.paused            LEASE_LOST            LEASE_LOST            -                     -
+complete        RUN_NOT_FOUND  LEASE_LOST            LEASE_LOST            run.succeeded         run.succeeded         run.succeeded         LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST            -                  LEASE_LOST         LEASE_LOST         run.succeeded         LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST
+complete-other  RUN_NOT_FOUND  LEASE_LOST            LEASE_LOST            run.succeeded         run.succeeded         run.succeeded         LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST         LEASE_LOST         LEASE_LOST         run.succeeded         LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST
+fail-retryable  RUN_NOT_FOUND  LEASE_LOST            LEASE_LOST            run.attempt_failed    run.failed            run.attempt_failed    LEASE_LOST            LEASE_LOST            LEASE_LOST            -                     LEASE_LOST         -                  LEASE_LOST         run.paused            LEASE_LOST            LEASE_LOST            -                     -
+fail-final      RUN_NOT_FOUND  LEASE_LOST            LEASE_LOST            run.failed            run.failed            run.failed            LEASE_LOST            LEASE_LOST            LEASE_LOST            -                     LEASE_LOST         -                  LEASE_LOST         run.failed            LEASE_LOST            LEASE_LOST            -                     -
+pause           RUN_NOT_FOUND  run.paused            run.paused            run.pause_requested   run.pause_requested   run.pause_requested   run.pause_requested   run.paused            run.paused            run.paused            INVALID_STATE      INVALID_STATE      INVALID_STATE      -                     run.paused            -                     -                     -
+resume          RUN_NOT_FOUND  -                     -                     -                     -                     -                     -                     -                     -                     -                     INVALID_STATE      INVALID_STATE      INVALID_STATE      run.resumed           -                     run.resumed           run.resumed           run.resumed
+suspend         RUN_NOT_FOUND  LEASE_LOST            LEASE_LOST            run.suspended         run.suspended         run.suspended         LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST         LEASE_LOST         LEASE_LOST         run.paused            -                     LEASE_LOST            -                     -
+suspend-held    RUN_NOT_FOUND  LEASE_LOST            LEASE_LOST            -                     -                     -                     LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST         LEASE_LOST         LEASE_LOST         run.paused            -                     LEASE_LOST            -                     -
+wake            -              -                     -                     -                     -                     -                     -                     -                     -                     -                     -                  -                  -                  -                     -                     -                     -                     -
+end-child       -              run.child_ended       run.child_ended       run.child_ended       run.child_ended       run.child_ended       run.child_ended       run.child_ended       run.child_ended       run.child_ended       -                  -                  -                  run.child_ended       run.child_ended       run.child_ended       run.child_ended       run.child_ended
+message         RUN_NOT_FOUND  run.message_received  run.message_received  run.message_received  run.message_received  run.message_received  run.message_received  run.message_received  run.message_received  run.message_received  INVALID_STATE      INVALID_STATE      INVALID_STATE      run.message_received  run.message_received  run.message_received  run.message_received  run.message_received
+start-step      RUN_NOT_FOUND  LEASE_LOST            LEASE_LOST            step.started          step.started          step.started          LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST         LEASE_LOST         LEASE_LOST         PAUSE_REQUESTED       LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST
+complete-step   RUN_NOT_FOUND  LEASE_LOST            LEASE_LOST            STEP_NOT_FOUND        STEP_NOT_FOUND        STEP_NOT_FOUND        LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST         LEASE_LOST         LEASE_LOST         STEP_NOT_FOUND        LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST
+fail-step       RUN_NOT_FOUND  LEASE_LOST            LEASE_LOST            STEP_NOT_FOUND        STEP_NOT_FOUND        STEP_NOT_FOUND        LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST         LEASE_LOST         LEASE_LOST         STEP_NOT_FOUND        LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST
+start-call      RUN_NOT_FOUND  LEASE_LOST            LEASE_LOST            tool_call.started     tool_call.started     tool_call.started     LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST         LEASE_LOST         LEASE_LOST         PAUSE_REQUESTED       LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST
+succeed-call    RUN_NOT_FOUND  LEASE_LOST            LEASE_LOST            TOOL_CALL_NOT_FOUND   TOOL_CALL_NOT_FOUND   TOOL_CALL_NOT_FOUND   LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST         LEASE_LOST         LEASE_LOST         TOOL_CALL_NOT_FOUND   LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST
+fail-call       RUN_NOT_FOUND  LEASE_LOST            LEASE_LOST            TOOL_CALL_NOT_FOUND   TOOL_CALL_NOT_FOUND   TOOL_CALL_NOT_FOUND   LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST         LEASE_LOST         LEASE_LOST         TOOL_CALL_NOT_FOUND   LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST
+reconcile-call  RUN_NOT_FOUND  LEASE_LOST            LEASE_LOST            TOOL_CALL_NOT_FOUND   TOOL_CALL_NOT_FOUND   TOOL_CALL_NOT_FOUND   LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST         LEASE_LOST         LEASE_LOST         TOOL_CALL_NOT_FOUND   LEASE_LOST            LEASE_LOST            LEASE_LOST            LEASE_LOST
 `,
 );
 

@@ -3,7 +3,7 @@ import { timestampFromDate, type Value, ValueSchema } from "@bufbuild/protobuf/w
 import { PrincipalType, Zone } from "../../gen/signalbox/v1/common_pb.ts";
 import { StartToolCallRequestSchema } from "../../gen/signalbox/v1/engine_service_pb.ts";
 import { type Event, EventSchema } from "../../gen/signalbox/v1/event_pb.ts";
-import { RunErrorSchema, ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
+import { RunErrorSchema, StepKind, ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
 import { CreateRunRequestSchema } from "../../gen/signalbox/v1/run_service_pb.ts";
 import type { Draft } from "../../src/eventlog/aggregates.ts";
 import { eventTypes } from "../../src/eventlog/event-type.ts";
@@ -13,8 +13,8 @@ import { createRun, type NewRun } from "../../src/runs/decider.ts";
 import { type Claim, claimRun } from "../../src/runs/lease-decider.ts";
 import { completeRetryPolicy } from "../../src/runs/retry-policy.ts";
 import { evolveRunState, runAggregate, type RunState } from "../../src/runs/state.ts";
-import { startStep } from "../../src/runs/step-decider.ts";
-import { startToolCall } from "../../src/runs/tool-call-decider.ts";
+import { type NewStep, type RecordedStep, startStep } from "../../src/runs/step-decider.ts";
+import { type RecordedToolCall, startToolCall } from "../../src/runs/tool-call-decider.ts";
 
 /** The one run of a scenario. */
 const runId = "run_1";
@@ -108,6 +108,9 @@ export function newRun({ body = "a", ...more }: Partial<NewRun> & { body?: strin
     zone: Zone.SUPERVISED,
     retryPolicy: completeRetryPolicy(undefined),
     maxDuration: undefined,
+    budget: undefined,
+    depth: 0,
+    base: undefined,
     requestDigest: sha256(Buffer.from(body)),
     ...more,
   };
@@ -136,15 +139,21 @@ export const ref = (lease: string) => ({ runId, leaseId: `lease_${lease}` });
 
 /** step.started */
 export const stepStarted =
-  (lease: string, step = "1"): Decide =>
-  (state) =>
-    startStep(state, ref(lease), { stepId: `step_${step}`, key: step, name: step, input: text("input") });
+  (lease: string, step = "1", more: Partial<NewStep> = {}, recorded?: RecordedStep): Decide =>
+  (state, now) => {
+    const started = { stepId: `step_${step}`, key: step, name: step, input: text("input"), sequence: 0, ...more };
+    return startStep(state, ref(lease), { kind: StepKind.FUNCTION, ...started }, now, recorded);
+  };
 
 /** tool_call.started: of a payment by default, which must not happen twice. */
 export const toolCallStarted =
-  (lease: string, more: { call?: string; effect?: ToolEffect; idempotent?: boolean; stepId?: string } = {}): Decide =>
-  (state) => {
+  (
+    lease: string,
+    more: { call?: string; effect?: ToolEffect; idempotent?: boolean; stepId?: string } = {},
+    recorded?: RecordedToolCall,
+  ): Decide =>
+  (state, now) => {
     const { call = "1", effect = ToolEffect.EXTERNAL_WRITE, idempotent = false, stepId = "" } = more;
     const request = create(StartToolCallRequestSchema, { key: call, tool: "pay", effect, idempotent, stepId });
-    return startToolCall(state, ref(lease), `tc_${call}`, request);
+    return startToolCall(state, ref(lease), `tc_${call}`, request, now, recorded);
   };

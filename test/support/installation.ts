@@ -8,7 +8,15 @@ import { openTestBackend, type TestBackend } from "./backend.ts";
 export interface InstallationOptions extends Partial<
   Pick<
     ServeOptions,
-    "auth" | "allowedOrigins" | "limits" | "leaseTtlMs" | "heartbeatMs" | "drainTimeoutMs" | "natsUrl" | "replicas"
+    | "auth"
+    | "allowedOrigins"
+    | "limits"
+    | "leaseTtlMs"
+    | "heartbeatMs"
+    | "drainTimeoutMs"
+    | "natsUrl"
+    | "replicas"
+    | "embeddings"
   >
 > {
   /** Processes that serve, each on a port of its own; default 1. All play every role. */

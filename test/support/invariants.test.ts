@@ -7,7 +7,11 @@ import {
   RunCanceledSchema,
   RunClaimedSchema,
   RunCreatedSchema,
+  RunMessageReceivedSchema,
+  RunPauseRequestedSchema,
   RunSucceededSchema,
+  RunSuspendedSchema,
+  RunWokenSchema,
   StepCompletedSchema,
   StepStartedSchema,
 } from "../../gen/signalbox/v1/run_event_pb.ts";
@@ -43,6 +47,26 @@ const stepStarted = (leaseId: string): Told => ({
 const stepCompleted = (leaseId: string): Told => ({
   payload: { case: "stepCompleted", value: create(StepCompletedSchema, { leaseId, stepId: "step_1" }) },
 });
+
+const suspended = (leaseId: string, afterNumber: number): Told => ({
+  payload: {
+    case: "runSuspended",
+    value: create(RunSuspendedSchema, {
+      lease: { leaseId },
+      conditions: [{ condition: { case: "message", value: { afterNumber } } }],
+    }),
+  },
+});
+const said = (number: number): Told => ({
+  payload: { case: "runMessageReceived", value: create(RunMessageReceivedSchema, { number }) },
+});
+const woken = (): Told => ({ payload: { case: "runWoken", value: create(RunWokenSchema) } });
+const pauseRequested = (): Told => ({
+  payload: { case: "runPauseRequested", value: create(RunPauseRequestedSchema) },
+});
+
+/** A run that waits for its first message. */
+const waiting = [created(), claimed(1, "l1"), suspended("l1", 0)];
 
 /** A run from beginning to end. */
 const whole = [created(), claimed(1, "l1"), stepStarted("l1"), stepCompleted("l1"), succeeded("l1")];
@@ -115,6 +139,7 @@ test("a history in which everything is well breaks nothing", () => {
     operation({ id: "a3", args: { request_id: "a", body: "other" }, outcome: "fail", reason: "REQUEST_ID_REUSED" }),
     operation({ id: "lost", outcome: "unknown" }),
   ];
+  expect(found({ log: logOf(...waiting, said(1), claimed(2, "l2"), succeeded("l2")) })).toEqual([]);
   const healed = { leaseTtlMs: 1_000, tookMs: 3_000, pendingJobs: 0, projectedPosition: 5n, unwell: [] };
   const least = { "CreateRun ok": 2, "CreateRun REQUEST_ID_REUSED": 1, "run.succeeded": 1 };
   const substance = { least, faults: { kill: 1 } };
@@ -209,6 +234,33 @@ describe("I4", () => {
     { what: "work on a run that nobody holds", told: [first, stepStarted("l1")], is: "the run is queued, not running" },
     { what: "a step that is done twice", told: [...whole.slice(0, 4), stepStarted("l1")], is: "step_1 is completed" },
     { what: "attempts that are skipped", told: [first, claimed(2, "l1")], is: "is attempt 2 after 0" },
+    { what: "an end of a waiting run by a worker", told: [...waiting, succeeded("l1")], is: "the run is waiting, not" },
+    {
+      what: "a waiting run that is claimed",
+      told: [...waiting, claimed(2, "l2")],
+      is: "the run is waiting, not queued",
+    },
+    {
+      what: "a wait for what has happened already",
+      told: [first, claim, said(1), suspended("l1", 0)],
+      is: "waits for what has happened already",
+    },
+    {
+      what: "a wait that goes on although it is over",
+      told: [...waiting, said(1), woken()],
+      is: "the run is queued, not waiting",
+    },
+    {
+      what: "a wake-up by a time that nobody waits for",
+      told: [...waiting, woken()],
+      is: "wakes a run that waits for no",
+    },
+    { what: "a message that is left out", told: [first, said(2)], is: "is message 2 of its thread after 0" },
+    {
+      what: "something new in a run that is to pause",
+      told: [first, claim, pauseRequested(), stepStarted("l1")],
+      is: "the run was asked to pause",
+    },
     {
       what: "a running step that is forgotten",
       told: [first, claim, stepStarted("l1"), succeeded("l1")],

@@ -243,7 +243,8 @@ export type SubscribeRequest = Message<"signalbox.v1.SubscribeRequest"> & {
   fromPosition: bigint;
 
   /**
-   * include_deltas also sends output while it is made. Who subscribes to one run first gets what has been made lately.
+   * include_deltas also sends output while it is made, of the runs that the filter's room_id, run_id and stream keep; its
+   * other fields are about events only. Who subscribes to one run first gets what has been made lately.
    *
    * @generated from field: bool include_deltas = 3;
    */

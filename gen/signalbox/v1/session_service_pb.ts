@@ -308,7 +308,8 @@ export const SessionService: GenService<{
     output: typeof GetSessionResponseSchema;
   },
   /**
-   * GetSessionHistory returns the turns of a session, oldest first. SESSION_NOT_FOUND.
+   * GetSessionHistory returns the turns of a session, oldest first. SESSION_NOT_FOUND, RUN_NOT_FOUND when after_run_id is
+   * none of its runs.
    *
    * @generated from rpc signalbox.v1.SessionService.GetSessionHistory
    */

@@ -16,17 +16,21 @@ import type { Recorder } from "../../support/history.ts";
 import type { SimulatedServer } from "./server.ts";
 import type { Stage } from "./stage.ts";
 
-const { createRun, cancelRun, getRun } = RunService.method;
+const { createRun, cancelRun, getRun, pauseRun, resumeRun, sendMessage } = RunService.method;
 const engine = EngineService.method;
 
 /** How a server answers each method. */
 const methods = {
   createRun: bind(createRun, ({ runs }, call, request) => runs.create(call, request)),
-  cancelRun: bind(cancelRun, ({ runs }, call, { runId, reason }) => runs.cancel(call, runId, reason)),
+  cancelRun: bind(cancelRun, ({ runs }, call, request) => runs.cancel(call, request)),
+  pauseRun: bind(pauseRun, ({ runs }, call, request) => runs.pause(call, request)),
+  resumeRun: bind(resumeRun, ({ runs }, call, request) => runs.resume(call, request)),
+  sendMessage: bind(sendMessage, ({ runs }, call, request) => runs.sendMessage(call, request)),
   getRun: bind(getRun, async ({ runs }, call, { runId }) => ({ run: await runs.get(call, runId) })),
   claimRun: bind(engine.claimRun, (server, call, request) => server.engine.claim(call, request, never)),
   heartbeat: bind(engine.heartbeat, (server, call, { leaseToken }) => server.engine.heartbeat(call, leaseToken)),
   releaseRun: bind(engine.releaseRun, (server, call, request) => server.engine.release(call, request)),
+  suspendRun: bind(engine.suspendRun, (server, call, request) => server.engine.suspend(call, request)),
   completeRun: bind(engine.completeRun, (server, call, request) => server.engine.complete(call, request)),
   failRun: bind(engine.failRun, (server, call, request) => server.engine.fail(call, request)),
   startStep: bind(engine.startStep, ({ work }, call, request) => work.startStep(call, request)),

@@ -1,6 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { CreateRunRequestSchema } from "../../../gen/signalbox/v1/run_service_pb.ts";
+import { jsonValue } from "../../../src/client/json.ts";
 import { hasReason } from "../../../src/kernel/errors.ts";
 import { sleep } from "../../../src/kernel/wait.ts";
 import type { Seeded } from "../../support/seeded.ts";
@@ -9,14 +10,24 @@ import type { Stage } from "./stage.ts";
 
 const runsPerClient = 2;
 
-/** Creates runs, some of them twice, and cancels some. */
+/** How often a call is repeated that has to come through. */
+const doggedly = 1_000;
+
+/** Creates runs, some of them twice, says something to each, pauses some for a while and cancels some. */
 export async function actAsClient(stage: Stage, name: string): Promise<void> {
   const { random } = stage;
-  const { createRun, cancelRun, getRun } = methodsFor(stage, name);
+  const { createRun, cancelRun, getRun, pauseRun, resumeRun, sendMessage } = methodsFor(stage, name);
+
+  async function pauseForAWhile(runId: string): Promise<void> {
+    await insist(stage, () => pauseRun({ runId }).catch(expected("INVALID_STATE")), doggedly);
+    await sleep(random.below(400));
+    await insist(stage, () => resumeRun({ runId }).catch(expected("INVALID_STATE")), doggedly);
+  }
+
   for (let number = 1; number <= runsPerClient; number++) {
     await sleep(random.below(300));
     const request = newRun(random, `${name}/${number}`);
-    const created = await insist(stage, () => createRun(request), 1_000);
+    const created = await insist(stage, () => createRun(request), doggedly);
     const runId = created?.run?.runId ?? "";
     if (random.oneIn(3)) await insist(stage, () => createRun(request), 3);
     if (random.oneIn(5)) {
@@ -29,6 +40,10 @@ export async function actAsClient(stage: Stage, name: string): Promise<void> {
       const cancel = () => cancelRun({ runId, reason: "no need" });
       await insist(stage, () => cancel().catch(expected("INVALID_STATE")), 3);
     }
+    if (random.oneIn(3)) await pauseForAWhile(runId);
+    // A worker may wait for it.
+    const message = { runId, requestId: `${name}/${number}`, content: jsonValue("go on") };
+    await insist(stage, () => sendMessage(message).catch(expected("INVALID_STATE")), doggedly);
   }
 }
 

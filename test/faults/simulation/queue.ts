@@ -48,6 +48,7 @@ export function createSimulatedQueue({ random, nowMs, leaseTtlMs, misbehaves }: 
       queue.set(job.runId, { job, deliveries: 0, availableMs: nowMs() });
       return true;
     },
+    withdraw: async ({ runId }) => void queue.delete(runId),
     count: async () => queue.size,
     runIds: async () => new Set(queue.keys()),
     async next() {
@@ -64,6 +65,7 @@ export function createSimulatedQueue({ random, nowMs, leaseTtlMs, misbehaves }: 
     extend: (ackSubject) => onJob(ackSubject, (queued) => (queued.availableMs = nowMs() + leaseTtlMs)),
     release: (ackSubject, delayMs) => onJob(ackSubject, (queued) => (queued.availableMs = nowMs() + delayMs)),
     finish: (ackSubject) => onJob(ackSubject, () => queue.delete(ackSubject)),
+    finishConfirmed: async (ackSubject) => onJob(ackSubject, () => queue.delete(ackSubject)),
     [Symbol.asyncDispose]: async () => {},
   };
   return {

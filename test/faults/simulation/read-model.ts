@@ -76,7 +76,11 @@ function named({ run, createPosition }: Row): object {
 
 /** True until the run has ended. */
 export function isOpen({ status }: Run): boolean {
-  return status === RunStatus.QUEUED || status === RunStatus.RUNNING;
+  return status === RunStatus.QUEUED || status === RunStatus.RUNNING || isAtRest(status);
+}
+
+function isAtRest(status: RunStatus): boolean {
+  return status === RunStatus.WAITING || status === RunStatus.PAUSED;
 }
 
 function isRunning({ status }: Run): boolean {

@@ -5,10 +5,12 @@ import { createSubjects } from "../../../src/eventlog/subjects.ts";
 import type { LeaseTokens } from "../../../src/jobs/lease-token.ts";
 import { sleep } from "../../../src/kernel/wait.ts";
 import { createEngine, type Engine } from "../../../src/runs/engine.ts";
+import { candidateOf } from "../../../src/runs/candidate.ts";
 import { createReconciler, type Reconciler } from "../../../src/runs/reconciler.ts";
 import { createRunRecord } from "../../../src/runs/run-record.ts";
 import { createRuns, type Runs } from "../../../src/runs/runs.ts";
 import { runAggregate, type RunState } from "../../../src/runs/state.ts";
+import { createSystemCommand } from "../../../src/runs/system-command.ts";
 import { createWork, type Work } from "../../../src/runs/work.ts";
 import type { World } from "./world.ts";
 
@@ -47,6 +49,7 @@ const absent = () => {
 /** What the simulated calls do not need: they neither wait nor list, and name no agents. */
 const unused = {
   feed: { position: 0n, subscribe: absent, [Symbol.asyncDispose]: async () => {} },
+  lists: { runs: absent, steps: absent, toolCalls: absent },
   positions: { known: 0n, reach: absent, announce: absent, [Symbol.asyncDispose]: async () => {} },
   findAgent: absent,
 };
@@ -67,11 +70,19 @@ export function startServer(world: World): SimulatedServer {
   const { tokens, aggregates } = mutant.fencing?.(parts) ?? parts;
   const record = createRunRecord(eventLog);
   const { jobs, heartbeats } = queue;
+  const command = createSystemCommand(aggregates, ids);
+  const offers = { look: makeMissing, waiting: () => 0 };
+
+  async function makeMissing(workspaceId: string, runId: string): Promise<void> {
+    const { state } = await aggregates.load(workspaceId, runId);
+    if (state.status === "queued") await jobs.publish({ ...candidateOf(state.run), jobId: ids.next("job") });
+  }
+
   return {
-    runs: createRuns({ aggregates, ids, limits, db: postgres.db, ...unused }),
+    runs: createRuns({ aggregates, ids, limits, ...unused }),
     engine: createEngine({ aggregates, record, jobs, tokens, clock, ids, limits, leaseTtlMs, heartbeats }),
     work: createWork({ aggregates, record, tokens, limits }),
-    reconciler: createReconciler({ postgres, aggregates, jobs, heartbeats, clock, ids, leaseTtlMs }),
+    reconciler: createReconciler({ db: postgres.db, aggregates, command, jobs, offers, heartbeats, clock, leaseTtlMs }),
     crash() {
       crashed = true;
       crash.reject(new Error("connection lost"));

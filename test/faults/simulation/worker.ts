@@ -39,6 +39,7 @@ async function workOn(task: Task): Promise<void> {
       return insist(stage, reconcile, tries);
     }),
     ...Array.from({ length: random.below(3) }, (_, index) => () => step(task, `step-${index + 1}`)),
+    ...(random.oneIn(3) ? [() => hear(task)] : []),
     ...(random.oneIn(2) ? [() => toolCall(task, random.pick(["tool-1", "tool-2"]))] : []),
     () => end(task),
   ];
@@ -73,6 +74,13 @@ async function step({ stage, methods, leaseToken }: Task, key: string): Promise<
   if (stage.random.oneIn(6)) await insist(stage, () => methods.failStep({ leaseToken, stepId, error }), tries);
   else await insist(stage, () => methods.completeStep({ leaseToken, stepId, output: jsonValue(key) }), tries);
   return true;
+}
+
+/** Waits for the client's message, without a lease while it has not come. False when the worker has given the run back. */
+async function hear({ stage, methods, leaseToken }: Task): Promise<boolean> {
+  const conditions = [{ condition: { case: "message" as const, value: {} } }];
+  const answer = await insist(stage, () => methods.suspendRun({ leaseToken, conditions }), tries);
+  return answer?.suspended === false;
 }
 
 /** False when the worker has died over it. */

@@ -5,11 +5,16 @@ import type { LogEvent, Violation } from "../invariants.ts";
 const effects: Readonly<Record<string, readonly string[]>> = {
   CreateRun: ["run.created"],
   CancelRun: ["run.canceled"],
-  // It looks at several jobs until it has one; on the way it ends runs that are overdue or out of attempts.
-  ClaimRun: ["run.claimed", "run.failed"],
-  ReleaseRun: ["run.released"],
+  PauseRun: ["run.paused", "run.pause_requested"],
+  ResumeRun: ["run.resumed"],
+  SendMessage: ["run.message_received"],
+  // It looks at several jobs until it has one; on the way it ends runs that are overdue or out of attempts, and pauses
+  // those that were to pause when their lease lapsed.
+  ClaimRun: ["run.claimed", "run.failed", "run.paused"],
+  ReleaseRun: ["run.released", "run.paused"],
+  SuspendRun: ["run.suspended", "run.paused"],
   CompleteRun: ["run.succeeded"],
-  FailRun: ["run.attempt_failed", "run.failed"],
+  FailRun: ["run.attempt_failed", "run.failed", "run.paused"],
   StartStep: ["step.started"],
   CompleteStep: ["step.completed"],
   FailStep: ["step.failed"],
@@ -17,8 +22,14 @@ const effects: Readonly<Record<string, readonly string[]>> = {
   SucceedToolCall: ["tool_call.succeeded"],
   FailToolCall: ["tool_call.failed"],
   ReconcileToolCall: ["tool_call.reconciled"],
-  Expire: ["run.failed", "run.lease_expired"],
+  Expire: ["run.failed", "run.lease_expired", "run.paused"],
 };
+
+/** Methods whose answer may say that there was nothing to do. */
+const mayDoNothing: ReadonlySet<string> = new Set(["Expire", "ResumeRun", "SuspendRun"]);
+
+/** What a claim does to runs that it does not take. */
+const byTheWay: ReadonlySet<string> = new Set(["run.failed", "run.paused"]);
 
 /**
  * I1: what was acknowledged is in the log, recorded once; what was refused is not; what was never answered is there at most
@@ -63,11 +74,11 @@ function* falseAnswers(operation: Operation, own: readonly LogEvent[], stream: r
   const at = BigInt(position);
   if (!stream.some((entry) => entry.position === at)) yield `position ${at} is not that of an event of ${runId}`;
   for (const entry of own) {
-    if (entry.event.type === "run.failed" && op === "ClaimRun") continue;
+    if (byTheWay.has(entry.event.type) && op === "ClaimRun") continue;
     if (entry.event.stream?.id !== runId) yield `recorded ${entry.name}, in another stream`;
   }
   const allowed = op === "ClaimRun" ? ["run.claimed"] : effects[op];
-  if (allowed === undefined || op === "Expire") return;
+  if (allowed === undefined || mayDoNothing.has(op)) return;
   const candidates = op === "ClaimRun" ? own : stream;
   const isEffect = (entry: LogEvent) =>
     entry.position <= at && allowed.includes(entry.event.type) && concerns(entry, operation);

@@ -1,8 +1,8 @@
 import type { LeaseEnd } from "../../../gen/signalbox/v1/run_event_pb.ts";
-import { RunEndReason } from "../../../gen/signalbox/v1/run_pb.ts";
+import { RunEndReason, type WakeCondition } from "../../../gen/signalbox/v1/run_pb.ts";
 import type { LogEvent, Violation } from "../invariants.ts";
 
-type Status = "absent" | "queued" | "running" | "ended";
+type Status = "absent" | "queued" | "running" | "waiting" | "paused" | "ended";
 type StepStatus = "running" | "completed" | "open";
 type ToolCallStatus = "started" | "done" | "failed" | "unknown";
 
@@ -14,6 +14,13 @@ interface Run {
   attempt: number;
   readonly steps: Map<string, StepStatus>;
   readonly toolCalls: Map<string, ToolCallStatus>;
+  /** True while it is running and somebody has asked it to pause. */
+  pauseRequested: boolean;
+  /** What it waits for, while it does. */
+  conditions: readonly WakeCondition[];
+  readonly endedChildren: Set<string>;
+  /** The number of messages that came from each thread. */
+  readonly messages: Map<string, number>;
 }
 
 type Problem = readonly [invariant: "I4" | "I5", problem: string];
@@ -22,6 +29,8 @@ type Case = NonNullable<Payload["case"]>;
 type Moves<S, To = S> = Readonly<Partial<Record<Case, { readonly from: readonly S[]; readonly to: To }>>>;
 
 /** The life of a run. */
+const open = ["queued", "running", "waiting", "paused"] as const;
+
 const life = {
   runCreated: { from: ["absent"], to: "queued" },
   runClaimed: { from: ["queued", "running"], to: "running" },
@@ -29,19 +38,50 @@ const life = {
   runAttemptFailed: { from: ["running"], to: "queued" },
   runLeaseExpired: { from: ["running"], to: "queued" },
   runSucceeded: { from: ["running"], to: "ended" },
-  runFailed: { from: ["queued", "running"], to: "ended" },
-  runCanceled: { from: ["queued", "running"], to: "ended" },
+  runFailed: { from: open, to: "ended" },
+  runCanceled: { from: open, to: "ended" },
+  runSuspended: { from: ["running"], to: "waiting" },
+  runPaused: { from: ["queued", "running", "waiting"], to: "paused" },
 } as const satisfies Moves<Status>;
 
 function isLife(payload: Payload): payload is Extract<Payload, { case: keyof typeof life }> {
   return payload.case !== undefined && Object.hasOwn(life, payload.case);
 }
 
+/** What happens to a run without a lease coming or going. */
+const happenings = {
+  runWoken: ["waiting"],
+  runChildEnded: open,
+  runMessageReceived: open,
+  runPauseRequested: ["running"],
+  runResumed: open,
+} as const satisfies Partial<Record<Case, readonly Status[]>>;
+
+type Happening = Extract<Payload, { case: keyof typeof happenings }>;
+
+function isHappening(payload: Payload): payload is Happening {
+  return payload.case !== undefined && Object.hasOwn(happenings, payload.case);
+}
+
+/** What gives a run back to its queue, or starts something: not to be done by one that is to pause. */
+const notWhenPausing: ReadonlySet<Case> = new Set<Case>([
+  "runReleased",
+  "runAttemptFailed",
+  "runLeaseExpired",
+  "runSuspended",
+  "runClaimed",
+  "stepStarted",
+  "stepReused",
+  "toolCallStarted",
+  "toolCallReused",
+]);
+
 /** The life of a step. */
 const stepLife: Moves<StepStatus | undefined, StepStatus> = {
   stepStarted: { from: [undefined, "open"], to: "running" },
   stepCompleted: { from: ["running"], to: "completed" },
   stepFailed: { from: ["running"], to: "open" },
+  stepReused: { from: [undefined], to: "completed" },
 };
 
 /** The life of a tool call. One that is found to have had no effect may be made again. */
@@ -50,6 +90,7 @@ const toolCallLife: Moves<ToolCallStatus | undefined, ToolCallStatus> = {
   toolCallSucceeded: { from: ["started"], to: "done" },
   toolCallFailed: { from: ["started"], to: "failed" },
   toolCallReconciled: { from: ["unknown"], to: "done" },
+  toolCallReused: { from: [undefined], to: "done" },
 };
 
 /**
@@ -69,11 +110,24 @@ export function checkRuns(log: readonly LogEvent[]): Violation[] {
 }
 
 function newRun(): Run {
-  return { status: "absent", leaseId: undefined, attempt: 0, steps: new Map(), toolCalls: new Map() };
+  return {
+    status: "absent",
+    leaseId: undefined,
+    attempt: 0,
+    steps: new Map(),
+    toolCalls: new Map(),
+    pauseRequested: false,
+    conditions: [],
+    endedChildren: new Set(),
+    messages: new Map(),
+  };
 }
 
 /** Applies the event to the run and says what is wrong with it. */
 function* transition(run: Run, { event: { payload } }: LogEvent): Generator<Problem, void> {
+  if (run.pauseRequested && payload.case && notWhenPausing.has(payload.case))
+    yield ["I4", "the run was asked to pause"];
+  if (isHappening(payload)) return yield* happen(run, payload);
   if (!isLife(payload)) return yield* work(run, payload);
   const { from, to } = life[payload.case];
   // Nobody but a worker can fail a run, unless its time is over.
@@ -82,11 +136,43 @@ function* transition(run: Run, { event: { payload } }: LogEvent): Generator<Prob
   if (!allowed.includes(run.status)) yield ["I4", `the run is ${run.status}, not ${allowed.join(" or ")}`];
   if (payload.case !== "runCreated") yield* endLease(run, endOf(payload.value));
   run.status = to;
+  run.pauseRequested = false;
+  run.conditions = payload.case === "runSuspended" ? payload.value.conditions : [];
+  if (run.conditions.some((each) => holds(run, each))) yield ["I4", "waits for what has happened already"];
   if (payload.case !== "runClaimed") return;
   const { attempt, leaseId } = payload.value;
   if (attempt !== run.attempt + 1) yield ["I4", `is attempt ${attempt} after ${run.attempt}`];
   run.attempt = attempt;
   run.leaseId = leaseId;
+}
+
+/** Applies what happens beside the leases; the first condition that holds ends a wait. */
+function* happen(run: Run, payload: Happening): Generator<Problem, void> {
+  const allowed: readonly Status[] = happenings[payload.case];
+  if (!allowed.includes(run.status)) yield ["I4", `the run is ${run.status}, not ${allowed.join(" or ")}`];
+  let isOver = payload.case === "runWoken" || (payload.case === "runResumed" && run.status === "paused");
+  if (payload.case === "runWoken" && !run.conditions.some(({ condition }) => condition.case === "time")) {
+    yield ["I4", "wakes a run that waits for no time"];
+  }
+  if (payload.case === "runPauseRequested") run.pauseRequested = true;
+  if (payload.case === "runResumed") run.pauseRequested = false;
+  if (payload.case === "runChildEnded") run.endedChildren.add(payload.value.childRunId);
+  if (payload.case === "runMessageReceived") {
+    const { threadId, number } = payload.value;
+    const before = run.messages.get(threadId) ?? 0;
+    if (number !== before + 1) yield ["I4", `is message ${number} of its thread after ${before}`];
+    run.messages.set(threadId, number);
+  }
+  isOver ||= run.conditions.some((each) => holds(run, each));
+  if (!isOver) return;
+  run.status = "queued";
+  run.conditions = [];
+}
+
+/** True when what a condition waits for has happened; nobody can say so of a time. */
+function holds({ endedChildren, messages }: Run, { condition }: WakeCondition): boolean {
+  if (condition.case === "children") return condition.value.runIds.every((id) => endedChildren.has(id));
+  return condition.case === "message" && (messages.get(condition.value.threadId) ?? 0) > condition.value.afterNumber;
 }
 
 /** The lease that an event in the life of a run says to end. */

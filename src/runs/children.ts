@@ -1,0 +1,145 @@
+import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
+import { RunStatus, RunStatusSchema } from "../../gen/signalbox/v1/run_pb.ts";
+import type { EventRecord } from "../eventlog/record.ts";
+import { enumName } from "../kernel/enum-name.ts";
+import type { Db } from "../readmodel/postgres.ts";
+import type { Background } from "./background.ts";
+import { cancelRun, isOpen } from "./decider.ts";
+import type { SystemCommand } from "./system-command.ts";
+import { endChild } from "./wait-decider.ts";
+import { type Child, openChildren, orphans, untoldEnds } from "./waiting-queries.ts";
+
+/** Tells parents of the ends of their children, and ends the children of those that have ended. */
+export interface Children {
+  /** Learns of the open children from the tables, which must have every event that `take` is not given. */
+  start(): Promise<void>;
+  /** Reacts to a new event. */
+  take(record: EventRecord): void;
+  /** Looks up, when there is reason to, whom nobody has told. */
+  sweep(): Promise<void>;
+}
+
+/** What children need. */
+export interface ChildrenDeps {
+  readonly db: Db;
+  readonly command: SystemCommand;
+  readonly background: Background;
+}
+
+const pageSize = 5_000;
+/** Runs that ended last: a child that is created in the moment in which its parent ends is found by them. */
+const rememberedEnds = 10_000;
+/** Look-ups without any reason come every so many sweeps. */
+const lookEvery = 120;
+
+/** How a run has ended; undefined when the event ends none. */
+function endOf({ payload }: Event): RunStatus | undefined {
+  if (payload.case === "runSucceeded") return RunStatus.SUCCEEDED;
+  if (payload.case === "runFailed") return RunStatus.FAILED;
+  return payload.case === "runCanceled" ? RunStatus.CANCELED : undefined;
+}
+
+/** Nobody is known yet. */
+export function createChildren({ db, command, background }: ChildrenDeps): Children {
+  // By workspace and run, of open children only.
+  const parents = new Map<string, string>();
+  const children = new Map<string, Set<string>>();
+  const ended = new Map<string, RunStatus>();
+  // Who began just now does not know what was missed before.
+  let isDoubtful = true;
+  let sweeps = 0;
+  const doubt = () => {
+    isDoubtful = true;
+  };
+
+  function add({ workspaceId, runId, parentRunId }: Child): void {
+    parents.set(`${workspaceId}/${runId}`, parentRunId);
+    const key = `${workspaceId}/${parentRunId}`;
+    const siblings = children.get(key) ?? new Set();
+    children.set(key, siblings.add(runId));
+  }
+
+  function remove(workspaceId: string, runId: string): string | undefined {
+    const parentRunId = parents.get(`${workspaceId}/${runId}`);
+    if (parentRunId === undefined) return undefined;
+    parents.delete(`${workspaceId}/${runId}`);
+    const key = `${workspaceId}/${parentRunId}`;
+    const siblings = children.get(key);
+    siblings?.delete(runId);
+    if (siblings?.size === 0) children.delete(key);
+    return parentRunId;
+  }
+
+  function remember(key: string, status: RunStatus): void {
+    ended.set(key, status);
+    const [oldest] = ended.keys();
+    if (ended.size > rememberedEnds && oldest !== undefined) ended.delete(oldest);
+  }
+
+  function tell({ workspaceId, runId, parentRunId }: Child, status: RunStatus, cause?: Event): void {
+    background.start(() => command(workspaceId, parentRunId, (state) => endChild(state, runId, status), cause), doubt);
+  }
+
+  function cancel(
+    { workspaceId, runId, parentRunId }: Child,
+    parentStatus: RunStatus | undefined,
+    cause?: Event,
+  ): void {
+    const how = parentStatus === undefined ? "ended" : enumName(RunStatusSchema, parentStatus).toLowerCase();
+    const reason = `its parent ${parentRunId} has ${how}`;
+    background.start(
+      () =>
+        command(workspaceId, runId, (state) => (isOpen(state) ? cancelRun(state, runId, reason) : undefined), cause),
+      doubt,
+    );
+  }
+
+  function onEnd(event: Event, runId: string, status: RunStatus): void {
+    const { workspaceId } = event;
+    const key = `${workspaceId}/${runId}`;
+    remember(key, status);
+    const parentRunId = remove(workspaceId, runId);
+    if (parentRunId !== undefined) tell({ workspaceId, runId, parentRunId }, status, event);
+    for (const child of children.get(key) ?? []) {
+      cancel({ workspaceId, runId: child, parentRunId: runId }, status, event);
+    }
+  }
+
+  return {
+    async start() {
+      for (let after: bigint | undefined = 0n; after !== undefined;) {
+        const page: Awaited<ReturnType<typeof openChildren>> = await openChildren(db, after, pageSize);
+        for (const child of page.children) add(child);
+        ({ after } = page);
+      }
+    },
+    take({ event }) {
+      const runId = event.stream?.id ?? "";
+      if (event.payload.case === "runCreated") {
+        const { parentRunId } = event.payload.value;
+        if (parentRunId === "") return;
+        const child = { workspaceId: event.workspaceId, runId, parentRunId };
+        add(child);
+        const parentStatus = ended.get(`${event.workspaceId}/${parentRunId}`);
+        if (parentStatus !== undefined) cancel(child, parentStatus, event);
+        return;
+      }
+      const status = endOf(event);
+      if (status !== undefined) onEnd(event, runId, status);
+    },
+    async sweep() {
+      sweeps++;
+      if (!isDoubtful && sweeps % lookEvery !== 0) return;
+      isDoubtful = false;
+      try {
+        const [untold, left] = await Promise.all([untoldEnds(db, pageSize), orphans(db, pageSize)]);
+        for (const { status, ...child } of untold) tell(child, status);
+        for (const child of left) cancel(child, undefined);
+        if (untold.length === pageSize || left.length === pageSize) isDoubtful = true;
+      } catch (error) {
+        isDoubtful = true;
+        throw error;
+      }
+    },
+  };
+}

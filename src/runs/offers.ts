@@ -1,0 +1,238 @@
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import type { Logger } from "pino";
+import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
+import type { Aggregates, Loaded } from "../eventlog/aggregates.ts";
+import type { EventPayload } from "../eventlog/event-type.ts";
+import type { EventRecord } from "../eventlog/record.ts";
+import type { Jobs } from "../jobs/jobs.ts";
+import type { Clock } from "../kernel/clock.ts";
+import type { IdSource } from "../kernel/ids.ts";
+import type { Positions } from "../readmodel/positions.ts";
+import type { Db } from "../readmodel/postgres.ts";
+import type { Admission, Candidate } from "./admission.ts";
+import { candidateOf, newCandidate } from "./candidate.ts";
+import { countLimited, findDisagreements } from "./count-limited.ts";
+import type { RunState } from "./state.ts";
+
+/** Makes the jobs of runs that are queued, each as soon as the limits let it. */
+export interface Offers extends Disposable {
+  /** Learns who is under way from the tables, which must have every event that `round` is not given. */
+  start(): Promise<void>;
+  /** Reacts to new events, in the order of the log, and then to what was asked for meanwhile. One call at a time. */
+  round(records: readonly EventRecord[]): Promise<void>;
+  /** Looks in the next round whether a run that has no job should have one, and makes it. */
+  look(workspaceId: string, runId: string): void;
+  /** Looks at the runs of which memory and tables do not say the same; the tables are at `position` or behind it. */
+  compare(position: bigint): Promise<void>;
+  /** How many queued runs have no job because a limit does not let them. */
+  waiting(): number;
+}
+
+/** What offers need. */
+export interface OffersDeps {
+  readonly db: Db;
+  readonly positions: Pick<Positions, "reach">;
+  readonly aggregates: Aggregates<RunState>;
+  readonly jobs: Jobs;
+  readonly admission: Admission;
+  readonly clock: Clock;
+  readonly ids: IdSource;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+  /** Asks for a round. */
+  readonly wake: () => void;
+}
+
+/** What an event means for the job of its run. */
+type Meaning = "is queued" | "may be queued" | "is claimed" | "is paused" | "needs none";
+
+const meanings: Partial<Record<EventPayload["case"], Meaning>> = {
+  runCreated: "is queued",
+  runWoken: "may be queued",
+  runChildEnded: "may be queued",
+  runMessageReceived: "may be queued",
+  runResumed: "may be queued",
+  runClaimed: "is claimed",
+  runPaused: "is paused",
+  runSuspended: "needs none",
+  runSucceeded: "needs none",
+  runFailed: "needs none",
+  runCanceled: "needs none",
+};
+
+/** A run to look at. */
+interface Look {
+  readonly workspaceId: string;
+  readonly runId: string;
+  /** Only if it is queued since then. */
+  readonly requeueTimeMs?: number;
+  readonly tries: number;
+}
+
+/**
+ * A server that gives a run back acknowledges its last job at once; one that died never does, and then that job serves. So
+ * a new one is tried for again, for some seconds.
+ */
+const againMs = (tries: number) => Math.min(10 * 2 ** tries, 100);
+const maxTries = 50;
+
+/** No job yet. */
+export function createOffers(deps: OffersDeps): Offers {
+  const { aggregates, jobs, admission, clock, ids, log, signal, wake } = deps;
+  const looks = new Map<string, Look>();
+  const timers = new Set<NodeJS.Timeout>();
+  let admitTimer: NodeJS.Timeout | undefined;
+  /** To be offered when the limits have been asked. */
+  let ready: { readonly run: Candidate; readonly tries: number }[] = [];
+
+  function lookLater(look: Look, delayMs: number): void {
+    const timer = setTimeout(() => {
+      timers.delete(timer);
+      looks.set(`${look.workspaceId}/${look.runId}`, look);
+      wake();
+    }, delayMs);
+    timers.add(timer);
+  }
+
+  async function makeJob(run: Candidate, tries: number): Promise<void> {
+    const { workspaceId, runId, queue, handler, priority, requeueTimeMs } = run;
+    const made = await jobs.publish({ workspaceId, runId, queue, handler, priority, jobId: ids.next("job") });
+    if (made || requeueTimeMs === undefined || tries >= maxTries) return;
+    lookLater({ workspaceId, runId, requeueTimeMs, tries: tries + 1 }, againMs(tries));
+  }
+
+  /** Makes the jobs of those who are ready, and of those whom the limits let through now. */
+  async function flush(): Promise<void> {
+    const nowMs = clock.now().getTime();
+    const { admitted, nextMs } = admission.admit(nowMs);
+    const offers = [...ready, ...admitted.map((run) => ({ run, tries: 0 }))];
+    ready = [];
+    clearTimeout(admitTimer);
+    if (nextMs !== undefined) admitTimer = setTimeout(wake, Math.max(nextMs - nowMs, 1));
+    const made = await Promise.allSettled(offers.map(({ run, tries }) => makeJob(run, tries)));
+    for (const result of made) {
+      if (result.status === "rejected") log.warn({ err: result.reason }, "job not made, the reconciler will");
+    }
+  }
+
+  function offer(run: Candidate, position: bigint, tries = 0): void {
+    if (!admission.limits(run) || admission.enter(run, position)) ready.push({ run, tries });
+  }
+
+  /** Does for a run what its state asks for. With `requeueTimeMs`, only if it is queued since then. */
+  function consider({ state, position }: Loaded<RunState>, requeueTimeMs?: number, tries?: number): void {
+    if (state.status === "absent") return;
+    const { run } = state;
+    if (state.status === "queued") {
+      if (requeueTimeMs !== undefined && msOf(run.availableTime) !== requeueTimeMs) return;
+      return offer(candidateOf(run, requeueTimeMs), position, tries);
+    }
+    if (state.status !== "running") return admission.leave(run.workspaceId, run.runId, position);
+    const candidate = candidateOf(run);
+    if (admission.limits(candidate)) admission.occupy(candidate, position);
+  }
+
+  /** The run after an event or a later one. */
+  async function stateAfter({ event, position }: EventRecord): Promise<Loaded<RunState>> {
+    const runId = event.stream?.id ?? "";
+    const paused = event.payload.case === "runPaused" ? admission.find(event.workspaceId, runId) : undefined;
+    // A worker could take its job after it was resumed and before it has a place again.
+    if (paused !== undefined) await jobs.withdraw(paused);
+    const cached = aggregates.cached(event.workspaceId, runId);
+    if (paused === undefined && cached !== undefined && cached.position >= position) return cached;
+    return aggregates.load(event.workspaceId, runId);
+  }
+
+  /** True when the event alone does not say what its run needs. */
+  function needsState({ event: { payload, workspaceId, stream } }: EventRecord): boolean {
+    const meaning = payload.case && meanings[payload.case];
+    if (meaning === "may be queued") return true;
+    return (
+      payload.case === "runPaused" &&
+      payload.value.lease === undefined &&
+      admission.find(workspaceId, stream?.id ?? "") !== undefined
+    );
+  }
+
+  async function statesAfter(records: readonly EventRecord[]): Promise<Map<EventRecord, Loaded<RunState>>> {
+    const found = new Map<EventRecord, Loaded<RunState>>();
+    const asked = records.filter(needsState).map(async (record) => found.set(record, await stateAfter(record)));
+    for (const result of await Promise.allSettled(asked)) {
+      if (result.status === "rejected") log.warn({ err: result.reason }, "run not looked at, the reconciler will");
+    }
+    return found;
+  }
+
+  function react({ event, position }: EventRecord, loaded: Loaded<RunState> | undefined): void {
+    const { payload, workspaceId } = event;
+    const runId = event.stream?.id ?? "";
+    const meaning = payload.case && meanings[payload.case];
+    if (payload.case === "runCreated") offer(newCandidate(event, payload.value), position);
+    else if (meaning === "may be queued") {
+      if (loaded) consider(loaded, msOf(event.createTime));
+    } else if (meaning === "is claimed") admission.claimed(workspaceId, runId, position, msOf(event.createTime));
+    else if (meaning === "is paused" && loaded?.state.status === "running") consider(loaded);
+    else if (meaning !== undefined) admission.leave(workspaceId, runId, position);
+  }
+
+  async function count(workspaceId: string): Promise<void> {
+    ready.push(...(await countLimited(deps, workspaceId)).map((run) => ({ run, tries: 0 })));
+  }
+
+  async function takeLooks(): Promise<void> {
+    const taken = [...looks.values()];
+    looks.clear();
+    const found = await Promise.allSettled(
+      taken.map(async (look) => ({ look, loaded: await aggregates.load(look.workspaceId, look.runId) })),
+    );
+    for (const result of found) {
+      if (result.status === "rejected") {
+        log.warn({ err: result.reason }, "run not looked at, the reconciler will");
+        continue;
+      }
+      const { loaded, look } = result.value;
+      consider(loaded, look.requeueTimeMs, look.tries);
+    }
+  }
+
+  function look(workspaceId: string, runId: string): void {
+    const key = `${workspaceId}/${runId}`;
+    if (!looks.has(key)) looks.set(key, { workspaceId, runId, tries: 0 });
+    wake();
+  }
+
+  return {
+    look(workspaceId, runId) {
+      if (!admission.standsInLine(workspaceId, runId)) look(workspaceId, runId);
+    },
+    async start() {
+      for (const workspaceId of admission.workspaces()) await count(workspaceId);
+      await flush();
+    },
+    async round(records) {
+      const states = await statesAfter(records);
+      for (const record of records) {
+        if (admission.observe(record.event)) {
+          // What was let through before counts as offered.
+          await flush();
+          await deps.positions.reach(record.position, signal);
+          await count(record.event.workspaceId);
+        } else react(record, states.get(record));
+      }
+      if (looks.size > 0) await takeLooks();
+      await flush();
+    },
+    async compare(position) {
+      for (const { workspaceId, runId } of await findDisagreements(deps, position)) look(workspaceId, runId);
+    },
+    waiting: () => admission.waiting(),
+    [Symbol.dispose]: () => {
+      clearTimeout(admitTimer);
+      for (const timer of timers) clearTimeout(timer);
+    },
+  };
+}
+
+function msOf(time: Event["createTime"]): number {
+  return time ? timestampMs(time) : 0;
+}
