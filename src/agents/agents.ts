@@ -9,7 +9,7 @@ import {
 } from "../../gen/signalbox/v1/agent_service_pb.ts";
 import { type AggregatesDeps, createAggregates, type Loaded } from "../eventlog/aggregates.ts";
 import type { Call } from "../kernel/call.ts";
-import { messageDigest } from "../kernel/digest.ts";
+import { requestDigest } from "../kernel/digest.ts";
 import { SignalboxError } from "../kernel/errors.ts";
 import { derivedId } from "../kernel/ids.ts";
 import { readPage } from "../readmodel/page.ts";
@@ -62,8 +62,8 @@ export function createAgents({ db, positions, ...deps }: AgentsDeps): Agents {
       const { requestId } = request;
       const repeatable = requestId !== "";
       const id = repeatable ? derivedId("agt", call.workspaceId, "CreateAgent", requestId) : deps.ids.next("agt");
-      const requestDigest = repeatable ? digestOf(request) : new Uint8Array();
-      const decide = (state: AgentState) => createAgent(state, { agentId: id, request, requestDigest });
+      const digest = repeatable ? requestDigest(CreateAgentRequestSchema, request) : new Uint8Array();
+      const decide = (state: AgentState) => createAgent(state, { agentId: id, request, requestDigest: digest });
       return answer(await aggregates.execute({ call, id, creation: { roomId: "", repeatable }, decide }), id);
     },
     async get(call, { agentId }) {
@@ -81,10 +81,10 @@ export function createAgents({ db, positions, ...deps }: AgentsDeps): Agents {
       const decide = (state: AgentState) => archiveAgent(state, agentId);
       return answer(await aggregates.execute({ call, id: agentId, decide }), agentId);
     },
-    async list({ workspaceId, signal }, { statuses, pageSize, pageToken, minPosition }) {
-      const page = readPage("agents", [workspaceId, statuses], pageSize, pageToken);
+    async list({ workspaceId, signal }, { statuses, preset, handler, pageSize, pageToken, minPosition }) {
+      const page = readPage("agents", [workspaceId, statuses, preset, handler], pageSize, pageToken);
       await positions.reach(minPosition, signal);
-      return listAgents(db, { workspaceId, statuses, page });
+      return listAgents(db, { workspaceId, statuses, preset, handler, page });
     },
   };
 }
@@ -92,8 +92,4 @@ export function createAgents({ db, positions, ...deps }: AgentsDeps): Agents {
 function answer({ state, position }: Loaded<AgentState>, agentId: string): AgentAnswer {
   if (state.status === "absent") throw agentNotFound(agentId);
   return { agent: state.agent, position };
-}
-
-function digestOf(request: CreateAgentRequest): Uint8Array {
-  return messageDigest(CreateAgentRequestSchema, { ...request, requestId: "" });
 }

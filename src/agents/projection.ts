@@ -6,7 +6,12 @@ const agents: Projection<typeof AgentSchema> = {
   table: "agents",
   idColumn: "agent_id",
   schema: AgentSchema,
-  columns: [{ name: "status", type: "smallint", value: (agent) => agent.status }],
+  columns: [
+    { name: "status", type: "smallint", value: (agent) => agent.status },
+    { name: "preset", type: "text", value: (agent) => agent.preset },
+    { name: "handler", type: "text", value: (agent) => agent.handler },
+    { name: "max_running", type: "integer", value: (agent) => agent.limits?.maxRunning ?? 0 },
+  ],
   idsOf: ({ stream }) => (stream?.type === "agent" ? [stream.id] : []),
   evolve: evolveAgent,
 };

@@ -8,6 +8,10 @@ export interface AgentQuery {
   readonly workspaceId: string;
   /** Keeps only these; empty keeps all. */
   readonly statuses: readonly AgentStatus[];
+  /** Keeps only agents made from this template; empty keeps all. */
+  readonly preset: string;
+  /** Keeps only agents of this handler; empty keeps all. */
+  readonly handler: string;
   readonly page: Page;
 }
 
@@ -24,17 +28,18 @@ const newest = 2n ** 63n - 1n;
 const listText =
   "select create_position, resource from agents " +
   "where workspace_id = $1 and create_position < $2 and (cardinality($3::smallint[]) = 0 or status = any($3)) " +
+  "and ($5 = '' or preset = $5) and ($6 = '' or handler = $6) " +
   "order by create_position desc limit $4";
 
 /** A page of agents, newest first, and the token of the next page; empty when this is the last. */
 export async function listAgents(
   db: Db,
-  { workspaceId, statuses, page }: AgentQuery,
+  { workspaceId, statuses, preset, handler, page }: AgentQuery,
 ): Promise<{ agents: Agent[]; nextPageToken: string }> {
   const { rows } = await db.query<AgentRow>({
     name: "agents_list",
     text: listText,
-    values: [workspaceId, page.after ?? newest, statuses, page.size + 1],
+    values: [workspaceId, page.after ?? newest, statuses, page.size + 1, preset, handler],
   });
   const shown = cut(rows.slice(0, page.size));
   const last = shown.at(-1);
@@ -42,6 +47,22 @@ export async function listAgents(
     agents: shown.map(({ resource }) => fromBinary(AgentSchema, resource)),
     nextPageToken: last !== undefined && rows.length > shown.length ? page.tokenAfter(last.create_position) : "",
   };
+}
+
+/** An agent of which only so many runs may be under way at the same time. */
+export interface LimitedAgent {
+  readonly workspaceId: string;
+  readonly agentId: string;
+  readonly maxRunning: number;
+}
+
+/** Every agent of every workspace that has such a limit. */
+export async function limitedAgents(db: Db): Promise<LimitedAgent[]> {
+  const { rows } = await db.query<{ workspace_id: string; agent_id: string; max_running: number }>({
+    name: "agents_limited",
+    text: "select workspace_id, agent_id, max_running from agents where max_running > 0",
+  });
+  return rows.map((row) => ({ workspaceId: row.workspace_id, agentId: row.agent_id, maxRunning: row.max_running }));
 }
 
 /** The first rows that fit into a page; at least one, however large. */

@@ -140,7 +140,9 @@ describe("list", () => {
     const { nextPageToken: pageToken } = await agents.list(callTo(), listing({ pageSize: 2 }));
     const statuses = [AgentStatus.ACTIVE];
     await expect(agents.list(callTo("ws_two"), listing({ pageToken }))).rejects.toThrow(reason("INVALID_REQUEST"));
-    await expect(agents.list(callTo(), listing({ pageToken, statuses }))).rejects.toThrow(reason("INVALID_REQUEST"));
+    for (const filter of [{ statuses }, { preset: "assistant_basic" }, { handler: "other" }]) {
+      await expect(agents.list(callTo(), listing({ pageToken, ...filter }))).rejects.toThrow(reason("INVALID_REQUEST"));
+    }
   });
 
   test("ends a page at 2 MiB", async () => {

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { type Agent, AgentLimitsSchema, AgentSchema, AgentStatus } from "../../gen/signalbox/v1/agent_pb.ts";
 import { PrincipalType, Zone } from "../../gen/signalbox/v1/common_pb.ts";
 import { EventSchema } from "../../gen/signalbox/v1/event_pb.ts";
-import { archiveAgent, createAgent, updateAgent } from "../../src/agents/decider.ts";
+import { archiveAgent, createAgent, maxSchemaBytes, updateAgent } from "../../src/agents/decider.ts";
 import { type AgentState, evolveAgentState } from "../../src/agents/state.ts";
 import type { Draft } from "../../src/eventlog/aggregates.ts";
 import { creating } from "./agents.ts";
@@ -80,6 +80,39 @@ describe("createAgent", () => {
     });
   });
 
+  test("keeps memory, schemas and every limit, and fills in how many turns memory keeps", () => {
+    const limits = { budget: { maxTokens: 1000n }, maxRunning: 2, maxTurns: 8 };
+    const inputSchema = { type: "object", required: ["topic"] };
+    const request = creating({ limits, memory: { sessionHistory: true }, inputSchema, outputSchema: {} });
+    expect(agentOf(after(absent, createAgent(absent, { agentId, request, requestDigest: digest })))).toMatchObject({
+      limits,
+      memory: { sessionHistory: true, compactAfterTokens: 0, keepTurns: 4 },
+      inputSchema,
+      outputSchema: {},
+    });
+  });
+
+  test.each(["inputSchema", "outputSchema"])("takes %s up to its limit and refuses what is larger", (field) => {
+    const withSchema = (bytes: number) => {
+      const request = creating({ [field]: { description: "x".repeat(bytes) } });
+      return createAgent(absent, { agentId, request, requestDigest: digest });
+    };
+    expect(withSchema(maxSchemaBytes - 100)).toBeDefined();
+    expect(() => withSchema(maxSchemaBytes)).toThrow(
+      expect.objectContaining({
+        reason: "PAYLOAD_TOO_LARGE",
+        metadata: { limit: "262144", size: expect.any(String) as string },
+      }),
+    );
+  });
+
+  test("refuses a schema that is nested too deeply", () => {
+    const nested = Array.from({ length: 40 }).reduce<object>((inner) => ({ items: inner }), {});
+    const deep = () =>
+      createAgent(absent, { agentId, request: creating({ inputSchema: { ...nested } }), requestDigest: digest });
+    expect(deep).toThrow(reason("INVALID_REQUEST"));
+  });
+
   test("records nothing the second time", () => {
     expect(createAgent(created(), { agentId, request: creating(), requestDigest: digest })).toBeUndefined();
   });
@@ -147,6 +180,26 @@ describe("updateAgent", () => {
     );
     expect(agentOf(limited).limits).toBeDefined();
     expect(agentOf(after(limited, change(limited, ["limits"], {}))).limits).toBeUndefined();
+  });
+
+  test("takes memory and schemas, and records nothing the second time", () => {
+    const paths = ["memory", "input_schema", "output_schema"];
+    const fields = { memory: { keepTurns: 2 }, inputSchema: { type: "string" }, outputSchema: { type: "object" } };
+    const wanted = create(AgentSchema, { ...fields, agentId });
+    const state = after(created(), updateAgent(created(), { agent: wanted, paths }));
+    expect(agentOf(state)).toMatchObject(fields);
+    expect(updateAgent(state, { agent: wanted, paths })).toBeUndefined();
+    const cleared = after(state, change(state, ["memory", "input_schema"], {}));
+    expect(agentOf(cleared)).toMatchObject({
+      memory: undefined,
+      inputSchema: undefined,
+      outputSchema: { type: "object" },
+    });
+  });
+
+  test("refuses a schema beyond its limit", () => {
+    const large = { description: "x".repeat(maxSchemaBytes) };
+    expect(() => change(created(), ["output_schema"], { outputSchema: large })).toThrow(reason("PAYLOAD_TOO_LARGE"));
   });
 
   test.each([
