@@ -7,7 +7,7 @@ const globalSetup = "test/support/global-setup.ts";
 export default defineConfig({
   test: {
     environment: "node",
-    include: ["test/**/*.test.ts"],
+    include: ["test/**/*.test.ts", "examples/**/*.test.ts"],
     globalSetup: existsSync(globalSetup) ? [globalSetup] : [],
     // Forks, not threads: tests start processes, send signals and change the working folder.
     pool: "forks",
