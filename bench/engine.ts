@@ -111,20 +111,21 @@ async function startPeers(bench: Bench, stack: AsyncDisposableStack): Promise<Co
 
 function measureLatency(bench: Bench, work: Work, contenders: readonly Contender[]): Promise<Samples<string>> {
   const count = Math.ceil(bench.seconds * idleRunsPerSecond);
-  const sides = contenders.map(({ name, one }) => [
-    name,
-    async (): Promise<Sample> => ({ ...(await one(work, count)) }),
-  ]);
-  return inTurns(bench, `engine, ${workNames[work]}, one at a time`, Object.fromEntries(sides), rounds);
+  const sides = sidesOf(contenders, async ({ one }) => ({ ...(await one(work, count)) }));
+  return inTurns(bench, `engine, ${workNames[work]}, one at a time`, sides, rounds);
 }
 
 function measureRate(bench: Bench, work: Work, contenders: readonly Contender[]): Promise<Samples<string>> {
   const count = Math.ceil(bench.seconds * runsPerSecond);
-  const sides = contenders.map(({ name, many }) => [
-    name,
-    async (): Promise<Sample> => ({ perSecond: await many(work, count) }),
-  ]);
-  return inTurns(bench, `engine, ${workNames[work]}, ${concurrency} at a time`, Object.fromEntries(sides), rounds);
+  const sides = sidesOf(contenders, async ({ many }) => ({ perSecond: await many(work, count) }));
+  return inTurns(bench, `engine, ${workNames[work]}, ${concurrency} at a time`, sides, rounds);
+}
+
+function sidesOf(
+  contenders: readonly Contender[],
+  measure: (contender: Contender) => Promise<Sample>,
+): Record<string, () => Promise<Sample>> {
+  return Object.fromEntries(contenders.map((contender) => [contender.name, () => measure(contender)] as const));
 }
 
 /** Each of our shapes alone, then the first two beside each peer. */

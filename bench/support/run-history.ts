@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { StartToolCallRequestSchema } from "../../gen/signalbox/v1/engine_service_pb.ts";
-import { RunErrorSchema, ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
+import { RunErrorSchema, StepKind, ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
 import { createAggregates, type Draft } from "../../src/eventlog/aggregates.ts";
 import { createEventLog } from "../../src/eventlog/event-log.ts";
 import type { LogStore } from "../../src/eventlog/log-store.ts";
@@ -41,7 +41,13 @@ const succeed: Happening = (lease) => (state) => completeRun(state, lease, newRu
 function step(key: string): Happening[] {
   const stepId = randomIds.next("step");
   return [
-    (lease) => (state) => startStep(state, lease, { stepId, key, name: key, input: newRun.input }),
+    (lease) => (state) =>
+      startStep(
+        state,
+        lease,
+        { stepId, key, name: key, input: newRun.input, kind: StepKind.FUNCTION, sequence: 0 },
+        now,
+      ),
     (lease) => (state) => completeStep(state, lease, { stepId, output: newRun.input, usage: undefined }),
   ];
 }
@@ -51,7 +57,7 @@ function tool(key: string): Happening[] {
   const toolCallId = randomIds.next("tc");
   const request = { key, tool: "search", effect: ToolEffect.READ, arguments: newRun.input };
   return [
-    (lease) => (state) => startToolCall(state, lease, toolCallId, create(StartToolCallRequestSchema, request)),
+    (lease) => (state) => startToolCall(state, lease, toolCallId, create(StartToolCallRequestSchema, request), now),
     (lease) => (state) => succeedToolCall(state, lease, { toolCallId, result: newRun.input, usage: undefined }),
   ];
 }

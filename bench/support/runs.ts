@@ -35,6 +35,9 @@ export async function recordCreated(aggregates: Aggregates<RunState>, roomId: st
     zone: Zone.SANDBOX,
     retryPolicy: completeRetryPolicy(undefined),
     maxDuration: undefined,
+    budget: undefined,
+    depth: 0,
+    base: undefined,
     requestDigest: new Uint8Array(),
   };
   await aggregates.execute({

@@ -43,7 +43,7 @@ export function readRecording(recording: unknown): {
   readonly events: Event[];
 } {
   const { runId, workspaceId, events } = recordingSchema.parse(recording);
-  return { runId, workspaceId, events: events.map((json) => fromJson(EventSchema, json as ProtoJson)) };
+  return { runId, workspaceId, events: events.map((json) => fromJson(EventSchema, json)) };
 }
 
 /** Writes the events up to the run's end, that one left out, to an empty log, and returns that end. */

@@ -1,5 +1,5 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
-import { type Event } from "../../gen/signalbox/v1/event_pb.ts";
+import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
 import { type Run, type RunError, RunStatus, type Step, type ToolCall } from "../../gen/signalbox/v1/run_pb.ts";
 import type { CreateRunRequest } from "../../gen/signalbox/v1/run_service_pb.ts";
 import type { SignalboxClient } from "../client/clients.ts";
