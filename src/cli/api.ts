@@ -1,9 +1,18 @@
 import { AgentService } from "../../gen/signalbox/v1/agent_service_pb.ts";
+import { DocumentService } from "../../gen/signalbox/v1/document_service_pb.ts";
 import { EngineService } from "../../gen/signalbox/v1/engine_service_pb.ts";
 import { EventService } from "../../gen/signalbox/v1/event_service_pb.ts";
+import { QueueService } from "../../gen/signalbox/v1/queue_service_pb.ts";
 import { RunService } from "../../gen/signalbox/v1/run_service_pb.ts";
+import { ScheduleService } from "../../gen/signalbox/v1/schedule_service_pb.ts";
+import { SessionService } from "../../gen/signalbox/v1/session_service_pb.ts";
 import { createAgents } from "../agents/agents.ts";
 import { agentRoutes } from "../agents/service.ts";
+import type { Deltas } from "../deltas/deltas.ts";
+import { createDocuments } from "../documents/documents.ts";
+import { createHttpEmbedder } from "../documents/http-embedder.ts";
+import { localEmbedder } from "../documents/local-embedder.ts";
+import { documentRoutes } from "../documents/service.ts";
 import type { Aggregates } from "../eventlog/aggregates.ts";
 import type { Feed } from "../eventlog/feed.ts";
 import { createEvents } from "../events/events.ts";
@@ -13,25 +22,48 @@ import type { Jobs } from "../jobs/jobs.ts";
 import { createLeaseTokens } from "../jobs/lease-token.ts";
 import { systemClock as clock } from "../kernel/clock.ts";
 import { randomIds as ids } from "../kernel/ids.ts";
+import { createQueues } from "../queues/queues.ts";
+import { queueRoutes } from "../queues/service.ts";
 import type { Positions } from "../readmodel/positions.ts";
 import { isOpen, runNotFound } from "../runs/decider.ts";
 import { createEngine } from "../runs/engine.ts";
+import { createEngineCalls } from "../runs/engine-calls.ts";
 import { engineRoutes } from "../runs/engine-service.ts";
+import { createLiveOutput } from "../runs/live-output.ts";
+import { queueInUse, queuesInUse } from "../runs/queue-queries.ts";
+import { createRunLists } from "../runs/queries.ts";
 import { createRunRecord } from "../runs/run-record.ts";
 import { createRuns } from "../runs/runs.ts";
 import { runRoutes } from "../runs/service.ts";
 import type { RunState } from "../runs/state.ts";
 import { createWork } from "../runs/work.ts";
+import type { Schedules } from "../schedules/schedules.ts";
+import { scheduleRoutes } from "../schedules/service.ts";
+import { sessionRoutes } from "../sessions/service.ts";
+import { createSessions } from "../sessions/sessions.ts";
+import type { Registry } from "../workers/registry.ts";
+import { createWorkers } from "../workers/workers.ts";
 import { openServer, type Server } from "../server/server.ts";
 import { createMetrics } from "./metrics.ts";
 import type { ServeOptions } from "./serve.ts";
 import type { Stores } from "./stores.ts";
 
 /** The services on the port. */
-const services = [RunService, EventService, EngineService, AgentService];
+const services = [
+  RunService,
+  EventService,
+  EngineService,
+  AgentService,
+  QueueService,
+  ScheduleService,
+  SessionService,
+  DocumentService,
+];
 
 /** The largest request message. The broker takes more, so what comes in can always be stored and read back. */
 const maxRequestBytes = 4 * 1024 * 1024;
+/** The largest payload of an event: what gRPC clients receive by default, less what surrounds it. */
+const maxEventBytes = 4 * 1024 * 1024 - 64 * 1024;
 
 /** What a process shares between its roles. */
 export interface Parts extends Stores {
@@ -40,30 +72,64 @@ export interface Parts extends Stores {
   readonly jobs: Jobs;
   readonly aggregates: Aggregates<RunState>;
   readonly heartbeats: Heartbeats;
+  readonly schedules: Schedules;
+  readonly deltas: Deltas;
+  readonly registry: Registry;
 }
 
 /** Opens the server with every service on it. */
 export function openApi(options: ServeOptions, parts: Parts): Promise<Server> {
   const { limits, leaseTtlMs, heartbeatMs } = options;
-  const { aggregates, feed, positions, jobs, heartbeats, log } = parts;
+  const { aggregates, feed, positions, jobs, heartbeats, deltas, registry, log } = parts;
   const { db } = parts.postgres;
   const tokens = createLeaseTokens(options.secret);
   const record = createRunRecord(log);
   const agents = createAgents({ log, clock, ids, db, positions });
-  const runs = createRuns({ aggregates, feed, db, positions, ids, limits, findAgent: agents.find });
+  const queues = createQueues({
+    log,
+    clock,
+    ids,
+    db,
+    positions,
+    countRuns: queuesInUse,
+    countRunsOf: queueInUse,
+  });
+  const runs = createRuns({
+    aggregates,
+    feed,
+    lists: createRunLists(db),
+    positions,
+    ids,
+    limits,
+    findAgent: agents.find,
+  });
   const engine = createEngine({ aggregates, record, jobs, tokens, clock, ids, limits, leaseTtlMs, heartbeats });
   const work = createWork({ aggregates, record, tokens, limits });
+  const liveOutput = createLiveOutput({ aggregates, tokens, deltas, clock });
+  const workers = createWorkers({ registry, clock });
+  const calls = createEngineCalls({ engine, work, liveOutput, reportWorker: workers.report });
   const events = createEvents({
     log,
     feed,
     db,
     positions,
+    deltas,
     ...(heartbeatMs === undefined ? {} : { heartbeatMs }),
     runEnd: async ({ workspaceId }, runId) => {
       const { state, position } = await aggregates.load(workspaceId, runId);
       if (state.status === "absent") throw runNotFound(runId);
       return { position, terminal: !isOpen(state) };
     },
+  });
+  const documents = createDocuments({
+    log,
+    clock,
+    ids,
+    db,
+    positions,
+    embedder: options.embeddings === undefined ? localEmbedder : createHttpEmbedder(options.embeddings),
+    maxTextBytes: limits.maxInputBytes,
+    maxEventBytes: Math.min(maxEventBytes, Math.floor((parts.nats.connection.info?.max_payload ?? 0) * 0.75)),
   });
   const draining = new AbortController();
   const { host, port, auth, allowedOrigins, reflection, drainTimeoutMs } = options;
@@ -82,9 +148,14 @@ export function openApi(options: ServeOptions, parts: Parts): Promise<Server> {
     readiness: () => readiness(parts),
     routes: (router) => {
       runRoutes(router, runs, draining.signal);
-      engineRoutes(router, engine, work, draining.signal);
+      const { signal } = draining;
+      engineRoutes(router, { engine, calls, listWorkers: workers.list, draining: signal, log: options.log });
       eventRoutes(router, events, draining.signal);
       agentRoutes(router, agents);
+      queueRoutes(router, queues);
+      documentRoutes(router, documents);
+      scheduleRoutes(router, parts.schedules);
+      sessionRoutes(router, createSessions({ log, clock, ids, db, positions }));
     },
   });
 }

@@ -13,7 +13,11 @@ const hints: Record<string, string> = {
   STORE_UNAVAILABLE: "signalbox doctor says what is wrong with it.",
   RUN_NOT_FOUND: "signalbox runs ls lists the runs of the workspace; --workspace chooses another one.",
   AGENT_NOT_FOUND: "signalbox agents ls lists the agents of the workspace; --workspace chooses another one.",
-  ETAG_MISMATCH: "signalbox agents get shows the agent as it is now.",
+  QUEUE_NOT_FOUND: "signalbox queues ls lists the queues of the workspace; --workspace chooses another one.",
+  SCHEDULE_NOT_FOUND: "signalbox schedules ls lists the schedules of the workspace; --workspace chooses another one.",
+  SESSION_NOT_FOUND: "signalbox sessions ls lists the sessions of the workspace; --workspace chooses another one.",
+  DOCUMENT_NOT_FOUND: "signalbox documents ls lists the documents of the workspace; --workspace chooses another one.",
+  ETAG_MISMATCH: "Somebody has changed it meanwhile: look at it with `get`, then repeat the command.",
 };
 
 /** What an error means to the person who typed the command. `env` says which server was called. */

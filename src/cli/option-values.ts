@@ -16,6 +16,53 @@ export function countOption(text: string): number {
   return count;
 }
 
+/** A whole number from 0. */
+export function numberOption(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("Give a whole number from 0.");
+  return Number(text);
+}
+
+/** A whole number from 0 that may be large. */
+export function bigNumberOption(text: string): bigint {
+  if (!/^\d{1,18}$/.test(text)) throw new InvalidArgumentError("Give a whole number from 0.");
+  return BigInt(text);
+}
+
+/** An amount of money in millionths: `2.5` is 2,500,000. */
+export function costOption(text: string): bigint {
+  const [, whole, part = ""] = /^(\d{1,9})(?:\.(\d{1,6}))?$/.exec(text) ?? [];
+  if (whole === undefined) throw new InvalidArgumentError("Give an amount with up to six decimals, for example 2.50.");
+  return BigInt(whole + part.padEnd(6, "0"));
+}
+
+/** A number from 1, such as `1.5`. */
+export function factorOption(text: string): number {
+  const factor = Number(text);
+  if (!/^\d{1,3}(\.\d{1,3})?$/.test(text) || factor < 1) throw new InvalidArgumentError("Give a number from 1.");
+  return factor;
+}
+
+/** A number from 0 to 1. */
+export function shareOption(text: string): number {
+  const share = Number(text);
+  if (!/^\d(\.\d{1,6})?$/.test(text) || share > 1) throw new InvalidArgumentError("Give a number from 0 to 1.");
+  return share;
+}
+
+/** How many in a time. */
+export interface Rate {
+  readonly count: number;
+  readonly periodMs: number;
+}
+
+/** How many in a time, such as `100/1m`, or `none`. */
+export function rateOption(text: string): Rate | "none" {
+  if (text === "none") return text;
+  const [, count = "", period = ""] = /^(\d+)\/(.+)$/.exec(text) ?? [];
+  if (count === "") throw new InvalidArgumentError("Give a number and a time, for example 100/1m, or none.");
+  return { count: countOption(count), periodMs: durationOption(period) };
+}
+
 /** A position in the log: a whole number from 0. */
 export function positionOption(text: string): bigint {
   if (!/^\d{1,19}$/.test(text)) throw new InvalidArgumentError("Give a position: a whole number from 0.");
@@ -43,5 +90,36 @@ export function choicesOption<Choice extends string>(choices: readonly Choice[])
       throw new InvalidArgumentError(`Give some of ${choices.join(", ")}.`);
     }
     return [...before, ...chosen];
+  };
+}
+
+/** One of `choices`. */
+export function choiceOption<Choice extends string>(choices: readonly Choice[]) {
+  return (text: string): Choice => {
+    const choice = choices.find((one) => one === text);
+    if (choice === undefined) throw new InvalidArgumentError(`Give one of ${choices.join(", ")}.`);
+    return choice;
+  };
+}
+
+/** How each of several values is read, given what was read of it before. */
+export type Readers<Values> = {
+  readonly [Name in keyof Values]: (text: string, before?: Values[Name]) => Values[Name];
+};
+
+/** Several values as `name=value`, commas between them, added to those before. */
+export function settingsOption<Values extends object>(readers: Readers<Values>) {
+  const isName = (name: string): name is keyof Values & string => Object.hasOwn(readers, name);
+  return (text: string, before: Partial<Values> = {}): Partial<Values> => {
+    const values = { ...before };
+    const settings = listOption(text);
+    for (const setting of settings.length === 0 ? [""] : settings) {
+      const [, name = "", value = ""] = /^([^=]*)=(.*)$/s.exec(setting) ?? [];
+      if (!isName(name)) {
+        throw new InvalidArgumentError(`Give some of ${Object.keys(readers).join(", ")}, each with = and a value.`);
+      }
+      values[name] = readers[name](value, values[name]);
+    }
+    return values;
   };
 }

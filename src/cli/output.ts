@@ -15,6 +15,8 @@ export interface Output {
   print(text: string): void;
   /** A line on stdout for people only; nothing with `--json`. */
   say(text: string): void;
+  /** Text on stdout for people only, without an end of line; whatever comes after it begins on a line of its own. */
+  write(text: string): void;
   /** A line on stderr. */
   note(text: string): void;
   /** How far long work is: one line rewritten on a terminal, else a line every few seconds. Empty when it is over. */
@@ -46,6 +48,7 @@ export interface OutputStreams {
 /** The output of one command. Control characters in texts are shown, not sent to the terminal. */
 export function createOutput({ stdout, stderr, json, onClosed }: OutputStreams): Output {
   let closed = false;
+  let lineIsOpen = false;
   let shownProgress = false;
   let toldMs = 0;
 
@@ -56,7 +59,19 @@ export function createOutput({ stdout, stderr, json, onClosed }: OutputStreams):
   });
 
   function print(text: string): void {
+    endLine();
     if (!closed) stdout.write(`${printable(text)}\n`);
+  }
+
+  function write(text: string): void {
+    if (closed || json || text === "") return;
+    stdout.write(printable(text));
+    lineIsOpen = !text.endsWith("\n");
+  }
+
+  function endLine(): void {
+    if (lineIsOpen && !closed) stdout.write("\n");
+    lineIsOpen = false;
   }
 
   function clearProgress(): void {
@@ -66,6 +81,7 @@ export function createOutput({ stdout, stderr, json, onClosed }: OutputStreams):
 
   function note(text: string): void {
     clearProgress();
+    endLine();
     stderr.write(`${printable(text)}\n`);
   }
 
@@ -84,6 +100,7 @@ export function createOutput({ stdout, stderr, json, onClosed }: OutputStreams):
   return {
     json,
     print,
+    write,
     note,
     progress,
     logStream: {

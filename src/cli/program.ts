@@ -3,10 +3,15 @@ import packageJson from "../../package.json" with { type: "json" };
 import { type ExitCode, exitCodes, usageError } from "./cli-error.ts";
 import type { Act, Cli } from "./cli.ts";
 import { addAgents } from "./commands/agents.ts";
+import { addDocuments } from "./commands/documents.ts";
 import { addEvents } from "./commands/events.ts";
+import { addQueues } from "./commands/queues.ts";
 import { addRuns } from "./commands/runs.ts";
+import { addSchedules } from "./commands/schedules.ts";
 import { addServing } from "./commands/serving.ts";
+import { addSessions } from "./commands/sessions.ts";
 import { addUpkeep } from "./commands/upkeep.ts";
+import { addWorkers } from "./commands/workers.ts";
 
 interface GlobalOptions {
   readonly url?: string;
@@ -28,6 +33,20 @@ Examples:
   $ signalbox events tail
 
 Settings come from the environment: \`signalbox config\` lists them.`;
+
+/** What adds commands, in the order of the help. */
+const adders = [
+  addServing,
+  addRuns,
+  addEvents,
+  addAgents,
+  addSessions,
+  addDocuments,
+  addSchedules,
+  addQueues,
+  addWorkers,
+  addUpkeep,
+];
 
 /** Runs one command line (without `node` and the script). Throws what went wrong; a CliError for a wrong call. */
 export async function runProgram(args: readonly string[], cli: Cli): Promise<ExitCode> {
@@ -59,7 +78,7 @@ export async function runProgram(args: readonly string[], cli: Cli): Promise<Exi
       outputError: () => {},
     })
     .addHelpText("after", exitCodeHelp);
-  for (const add of [addServing, addRuns, addEvents, addAgents, addUpkeep]) add(program, act);
+  for (const add of adders) add(program, act);
   throwErrors(program);
   try {
     await program.parseAsync(args, { from: "user" });

@@ -1,4 +1,7 @@
 import { agentProjections } from "../agents/projection.ts";
+import { openDeltas } from "../deltas/deltas.ts";
+import type { HttpEmbedderOptions } from "../documents/http-embedder.ts";
+import { documentProjections } from "../documents/projection.ts";
 import { createAggregates } from "../eventlog/aggregates.ts";
 import { openFeed } from "../eventlog/feed.ts";
 import { createHeartbeats } from "../jobs/heartbeats.ts";
@@ -6,17 +9,33 @@ import { openJobs } from "../jobs/jobs.ts";
 import { systemClock } from "../kernel/clock.ts";
 import { randomIds } from "../kernel/ids.ts";
 import { fitLimits, type Limits } from "../kernel/limits.ts";
+import { openAdmission } from "../queues/open-admission.ts";
+import { queueProjections } from "../queues/projection.ts";
 import { createPositions } from "../readmodel/positions.ts";
 import { runProjector } from "../readmodel/projector-loop.ts";
+import type { Candidate } from "../runs/admission.ts";
 import { runProjections } from "../runs/projection.ts";
 import { runReactors } from "../runs/reactors.ts";
 import { runAggregate } from "../runs/state.ts";
+import { scheduleProjections } from "../schedules/projection.ts";
+import { runScheduleReactor } from "../schedules/reactor.ts";
+import { sessionProjections } from "../sessions/projection.ts";
 import type { AuthSettings } from "../server/auth.ts";
+import type { Server } from "../server/server.ts";
 import { openApi } from "./api.ts";
+import { openRegistry } from "../workers/registry.ts";
+import { wireSchedules } from "./schedules.ts";
 import { openStores, type StoreOptions, streamName } from "./stores.ts";
 
 /** Every table that is folded from the log. */
-export const allProjections = [...runProjections, ...agentProjections];
+export const allProjections = [
+  ...runProjections,
+  ...agentProjections,
+  ...queueProjections,
+  ...scheduleProjections,
+  ...sessionProjections,
+  ...documentProjections,
+];
 
 /** What a process of Signalbox can do, beside being a worker. */
 export type Role = "server" | "projector" | "reactors";
@@ -36,6 +55,8 @@ export interface ServeOptions extends StoreOptions {
   /** How long a lease holds without a heartbeat; the same on all servers of an installation. */
   readonly leaseTtlMs: number;
   readonly drainTimeoutMs: number;
+  /** Who turns texts into vectors; default: nobody is asked. */
+  readonly embeddings?: HttpEmbedderOptions | undefined;
   /** How often an idle subscription sends a heartbeat; default 15 s. */
   readonly heartbeatMs?: number;
 }
@@ -61,16 +82,28 @@ export async function serve(options: ServeOptions): Promise<Serving> {
   const heartbeats = createHeartbeats(nats, `${prefix}.alive`);
   const limits = fitLimits(options.limits, nats.connection.info?.max_payload ?? 0);
   const common = { postgres, schema, feed, positions, log };
+  const schedules = wireSchedules({ ...stores, positions, aggregates, limits });
   if (roles.has("projector")) {
     opening.use(background((signal) => runProjector({ ...common, projections: allProjections, signal })));
   }
   if (roles.has("reactors")) {
-    const reactors = { ...common, aggregates, jobs, heartbeats, clock: systemClock, ids: randomIds, leaseTtlMs };
+    const openLimits = () => openAdmission<Candidate>(postgres.db);
+    const ofRuns = { aggregates, jobs, heartbeats, openAdmission: openLimits, leaseTtlMs };
+    const reactors = { ...common, ...ofRuns, clock: systemClock, ids: randomIds };
     opening.use(background((signal) => runReactors({ ...reactors, signal })));
+    const timed = { ...common, schedules, clock: systemClock };
+    opening.use(background((signal) => runScheduleReactor({ ...timed, signal })));
   }
-  const server = roles.has("server")
-    ? opening.use(await openApi({ ...options, limits }, { ...stores, feed, positions, jobs, aggregates, heartbeats }))
-    : undefined;
+  let server: Server | undefined;
+  if (roles.has("server")) {
+    const clock = systemClock;
+    const deltas = opening.use(await openDeltas({ nats, stream: streamName("DELTAS", prefix), prefix, log }));
+    const registry = opening.use(
+      await openRegistry({ nats, stream: streamName("WORKERS", prefix), prefix, replicas, clock, log }),
+    );
+    const parts = { ...stores, feed, positions, jobs, aggregates, heartbeats, deltas, registry, schedules };
+    server = opening.use(await openApi({ ...options, limits }, parts));
+  }
   const open = opening.move();
   return { url: server?.url, [Symbol.asyncDispose]: () => open.disposeAsync() };
 }

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { maskUrl } from "./mask.ts";
+import { modelSettingTable } from "./model-setting-table.ts";
 
 /** One environment variable. */
 export interface Setting<T = unknown> {
@@ -178,6 +179,46 @@ export const settingTable = {
     example: "30000",
     description: "how long calls in flight may take to end when the server stops",
   },
+  embeddingsUrl: {
+    variable: "SIGNALBOX_EMBEDDINGS_URL",
+    schema: z.url({ protocol: /^https?$/ }).optional(),
+    unset: "none: texts are compared by their words, offline",
+    allowed: "the http:// or https:// address of an OpenAI-compatible API",
+    example: "http://127.0.0.1:11434/v1",
+    description: "what turns texts of documents into vectors; a document is found with the model it was added with",
+    mask: maskUrl,
+  },
+  embeddingsModel: {
+    variable: "SIGNALBOX_EMBEDDINGS_MODEL",
+    schema: z
+      .string()
+      .regex(/^[!-~]{1,200}$/)
+      .optional(),
+    unset: "none",
+    allowed: "1 to 200 visible characters without spaces",
+    example: "nomic-embed-text",
+    description: "the model of that API",
+  },
+  embeddingsApiKey: {
+    variable: "SIGNALBOX_EMBEDDINGS_API_KEY",
+    schema: z
+      .string()
+      .regex(/^[!-~]+$/)
+      .optional(),
+    unset: "none",
+    allowed: "visible characters without spaces",
+    example: "sk-0123456789abcdef",
+    description: "the key for that API",
+    mask: hidden,
+  },
+  toolsFile: {
+    variable: "SIGNALBOX_TOOLS_FILE",
+    schema: z.string().min(1).optional(),
+    unset: "signalbox.tools.json in the working folder, if it is there",
+    allowed: "a file of JSON",
+    example: "/etc/signalbox/tools.json",
+    description: "which tools a worker offers: packs, hosts that may be fetched, MCP servers",
+  },
   url: {
     variable: "SIGNALBOX_URL",
     schema: z.url({ protocol: /^https?$/ }),
@@ -195,6 +236,7 @@ export const settingTable = {
     example: "ws_research",
     description: "the workspace that client commands and workers use",
   },
+  ...modelSettingTable,
 } as const satisfies Record<string, Setting>;
 
 /** What the table makes of an environment. */

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { type CliError, usageError } from "./cli-error.ts";
+import type { modelSettingTable } from "./model-setting-table.ts";
 import {
   type durabilities,
   type logLevels,
@@ -12,8 +13,15 @@ import {
 /** A part of a server that a process can play. */
 export type Role = (typeof roleNames)[number];
 
+/** An OpenAI-compatible API for embeddings. */
+export interface EmbeddingSettings {
+  readonly url: string;
+  readonly model: string;
+  readonly apiKey: string | undefined;
+}
+
 /** What the environment says, checked, with every default filled in. */
-export interface Settings {
+export interface Settings extends ModelSettings {
   /** Address or name to listen on. */
   readonly host: string;
   /** 0 for any that is free. */
@@ -40,11 +48,18 @@ export interface Settings {
   readonly maxInputBytes: number;
   readonly maxOutputBytes: number;
   readonly drainTimeoutMs: number;
+  /** Who turns texts into vectors; undefined for the embedder that needs nobody. */
+  readonly embeddings: EmbeddingSettings | undefined;
+  /** The file that says which tools a worker offers; undefined for the usual one, if it is there. */
+  readonly toolsFile: string | undefined;
   /** The server that clients and workers call. */
   readonly url: string;
   /** The workspace that clients and workers use. */
   readonly workspaceId: string;
 }
+
+/** What the environment says of models. */
+export type ModelSettings = Pick<SettingValues, keyof typeof modelSettingTable>;
 
 /** One setting as it is, for people. */
 export interface SettingDescription {
@@ -62,11 +77,12 @@ export interface SettingDescription {
 export function readSettings(env: NodeJS.ProcessEnv): Settings {
   const { values, problems } = parse(env);
   if (values === undefined) throw settingsError([...problems.values()]);
-  const { authMode, token, reflection, ...rest } = values;
+  const { authMode, token, reflection, embeddingsUrl: url, embeddingsModel: model, embeddingsApiKey, ...rest } = values;
   return {
     ...rest,
     token,
     auth: authMode === "static_token" && token !== undefined ? { mode: authMode, token } : { mode: "none" },
+    embeddings: url === undefined || model === undefined ? undefined : { url, model, apiKey: embeddingsApiKey },
     reflection: reflection === undefined ? authMode === "none" : reflection === "on",
   };
 }
@@ -108,8 +124,9 @@ function parse(env: NodeJS.ProcessEnv): { values: SettingValues | undefined; pro
 }
 
 /** What is wrong between settings that are fine by themselves. */
-function* conflicts({ authMode, token, durability, natsUrl }: Partial<SettingValues>): Generator<[string, string]> {
-  const { token: tokenSetting, natsUrl: natsSetting } = settingTable;
+function* conflicts(values: Partial<SettingValues>): Generator<[string, string]> {
+  const { authMode, token, durability, natsUrl, embeddingsUrl, embeddingsModel } = values;
+  const { token: tokenSetting, natsUrl: natsSetting, embeddingsModel: modelSetting } = settingTable;
   if (authMode === "static_token" && token === undefined) {
     yield [
       tokenSetting.variable,
@@ -120,6 +137,12 @@ function* conflicts({ authMode, token, durability, natsUrl }: Partial<SettingVal
     yield [
       natsSetting.variable,
       `${natsSetting.variable} is not set, but SIGNALBOX_DURABILITY=replicated needs a cluster: ${allowed(natsSetting)}`,
+    ];
+  }
+  if (embeddingsUrl !== undefined && embeddingsModel === undefined) {
+    yield [
+      modelSetting.variable,
+      `${modelSetting.variable} is not set, but SIGNALBOX_EMBEDDINGS_URL needs it: ${allowed(modelSetting)}`,
     ];
   }
 }

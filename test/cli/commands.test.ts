@@ -233,6 +233,11 @@ describe("a server that is not there", () => {
       ["run", "echo", "--watch"],
       ["events", "tail"],
       ["agents", "ls"],
+      ["queues", "put", "mail", "--held"],
+      ["schedules", "ls"],
+      ["sessions", "history", "sess_1"],
+      ["documents", "search", "anything"],
+      ["runs", "resume", "run_1", "--budget", "steps=1"],
     ]) {
       const { code, stderr } = await signalbox(args, { SIGNALBOX_URL: url });
       expect(code).toBe(exitCodes.unreachable);
@@ -242,11 +247,29 @@ describe("a server that is not there", () => {
   });
 });
 
+describe("workers", () => {
+  test("ls lists who works, for people and for programs", async () => {
+    const workspace = newWorkspaceId();
+    await using worker = startSignalbox(["worker", "--workspace", workspace, "--concurrency", "3"], env);
+    await worker.says("claims runs of");
+    const list = async (...options: string[]) =>
+      (await signalbox(["workers", "ls", "--workspace", workspace, ...options], env)).stdout;
+    const told = await until(() => list("--json"), { what: "the worker to report" });
+    expect(lines(told)).toMatchObject([
+      { status: "WORKER_STATUS_ACTIVE", concurrency: 3, pid: worker.pid, queues: ["default"] },
+    ]);
+    expect(await list()).toMatch(/^WORKER +STATUS +BUSY .*\n.* +ACTIVE +0\/3 +default +/);
+    expect((await signalbox(["workers", "list", "--workspace", newWorkspaceId()], env)).stdout).toMatch(
+      /^WORKER .*\n$/,
+    );
+  });
+});
+
 describe("worker", () => {
   test("works on runs until it is told to stop, knowing nothing but the server", async () => {
     const workspace = newWorkspaceId();
     await using worker = startSignalbox(["worker", "--workspace", workspace, "--queues", "own"], env);
-    await worker.says("claims runs of echo, sleep, flaky, steps");
+    await worker.says("claims runs of echo, sleep");
     const { code } = await signalbox(["run", "echo", "--queue", "own", "--workspace", workspace, "--wait"], env);
     expect(code).toBe(exitCodes.ok);
     expect((await worker.stop("SIGTERM")).code).toBe(exitCodes.ok);

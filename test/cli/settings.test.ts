@@ -34,8 +34,19 @@ describe("readSettings", () => {
       maxInputBytes: 1_048_576,
       maxOutputBytes: 1_048_576,
       drainTimeoutMs: 10_000,
+      embeddings: undefined,
       url: "http://127.0.0.1:8080",
       workspaceId: "ws_dev",
+      defaultModel: undefined,
+      openaiApiKey: undefined,
+      openaiBaseUrl: undefined,
+      anthropicApiKey: undefined,
+      googleApiKey: undefined,
+      modelProviders: undefined,
+      modelPrices: undefined,
+      modelTimeoutMs: 300_000,
+      modelSilenceTimeoutMs: 60_000,
+      traceContent: false,
     });
   });
 
@@ -58,6 +69,13 @@ describe("readSettings", () => {
     },
     { env: { SIGNALBOX_REFLECTION: "off" }, settings: { reflection: false } },
     { env: { SIGNALBOX_TOKEN: token }, settings: { token, auth: { mode: "none" } } },
+    { env: { SIGNALBOX_MODEL: "a/b, c/d:e" }, settings: { defaultModel: "a/b, c/d:e" } },
+    {
+      env: { SIGNALBOX_MODEL_PROVIDERS: `{"own":{"baseUrl":"http://a/v1","apiKey":"k"}}` },
+      settings: { modelProviders: { own: { baseUrl: "http://a/v1", apiKey: "k" } } },
+    },
+    { env: { SIGNALBOX_MODEL_PRICES: "@prices.json" }, settings: { modelPrices: "@prices.json" } },
+    { env: { SIGNALBOX_TRACE_CONTENT: "on" }, settings: { traceContent: true } },
   ])("reads $env", ({ env, settings }) => {
     expect(readSettings(env)).toMatchObject(settings);
   });
@@ -96,6 +114,18 @@ describe("readSettings", () => {
     ["SIGNALBOX_DRAIN_TIMEOUT_MS", "forever"],
     ["SIGNALBOX_URL", "127.0.0.1:8080"],
     ["SIGNALBOX_WORKSPACE", "dev"],
+    ["SIGNALBOX_MODEL", "gpt"],
+    ["SIGNALBOX_MODEL", "a/b,"],
+    ["OPENAI_API_KEY", "two words"],
+    ["OPENAI_BASE_URL", "127.0.0.1:11434"],
+    ["ANTHROPIC_API_KEY", "two words"],
+    ["GOOGLE_GENERATIVE_AI_API_KEY", "two words"],
+    ["SIGNALBOX_MODEL_PROVIDERS", `{"own":"http://a/v1"}`],
+    ["SIGNALBOX_MODEL_PROVIDERS", "own"],
+    ["SIGNALBOX_MODEL_PRICES", `{"gpt":1}`],
+    ["SIGNALBOX_MODEL_TIMEOUT_MS", "1"],
+    ["SIGNALBOX_MODEL_SILENCE_TIMEOUT_MS", "soon"],
+    ["SIGNALBOX_TRACE_CONTENT", "yes"],
   ])("refuses %s=%s and says what is allowed, with an example", (variable, value) => {
     const problem = problemOf({ [variable]: value });
     expect(problem).toContain(`${variable} `);
@@ -113,9 +143,27 @@ describe("readSettings", () => {
     expect(problemOf({ SIGNALBOX_AUTH: "static_token" })).toContain("SIGNALBOX_TOKEN is not set");
   });
 
+  test("asks for the model that an API for embeddings needs", () => {
+    const env = { SIGNALBOX_EMBEDDINGS_URL: "http://a:1/v1" };
+    expect(problemOf(env)).toContain("SIGNALBOX_EMBEDDINGS_MODEL is not set");
+    const { embeddings } = readSettings({
+      ...env,
+      SIGNALBOX_EMBEDDINGS_MODEL: "m",
+      SIGNALBOX_EMBEDDINGS_API_KEY: "key",
+    });
+    expect(embeddings).toEqual({ url: "http://a:1/v1", model: "m", apiKey: "key" });
+  });
+
+  test("masks the key for embeddings", () => {
+    const described = describeSettings({ SIGNALBOX_EMBEDDINGS_API_KEY: "hunter2" });
+    expect(described.find(({ name }) => name === "SIGNALBOX_EMBEDDINGS_API_KEY")?.value).toBe("********");
+    expect(JSON.stringify(described)).not.toContain("hunter2");
+  });
+
   const examples = Object.values<Setting>(settingTable).filter(({ example }) => !example.startsWith("$("));
   test.each(examples)("takes its own example $variable=$example", ({ variable, example }) => {
-    expect(() => readSettings({ SIGNALBOX_TOKEN: token, [variable]: example })).not.toThrow();
+    const others = { SIGNALBOX_TOKEN: token, SIGNALBOX_EMBEDDINGS_MODEL: "small" };
+    expect(() => readSettings({ ...others, [variable]: example })).not.toThrow();
   });
 
   test("keeps secrets out of its errors", () => {

@@ -77,7 +77,7 @@ export function startSignalbox(args: readonly string[], env: Record<string, stri
 /** The environment of the test run without what would change the command. */
 function clean(env: Record<string, string>): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(
-    ([name]) => !name.startsWith("SIGNALBOX_") && name !== "NATS_URL" && name !== "DATABASE_URL",
+    ([name]) => !/^SIGNALBOX_|^NATS_URL$|^DATABASE_URL$|^OPENAI_|_API_KEY$/.test(name),
   );
   return { ...Object.fromEntries(kept), ...env };
 }

@@ -1,9 +1,11 @@
 import { toJson } from "@bufbuild/protobuf";
+import { type RunDelta, RunDeltaSchema } from "../../../gen/signalbox/v1/delta_pb.ts";
 import { type Event, EventSchema } from "../../../gen/signalbox/v1/event_pb.ts";
 import type { SignalboxClient } from "../../client/client.ts";
 import { type ExitCode, exitCodes } from "../cli-error.ts";
 import type { Cli } from "../cli.ts";
-import type { EventOptions, ListEventsOptions } from "../commands/events.ts";
+import type { EventOptions, ListEventsOptions, TailEventsOptions } from "../commands/events.ts";
+import { createLiveOutput } from "../views/live-output.ts";
 import { createTimeline } from "../views/timeline.ts";
 import { openClient } from "./client.ts";
 import { followEvents } from "./following.ts";
@@ -12,14 +14,21 @@ import { followEvents } from "./following.ts";
 const maxPageSize = 200;
 
 /** `signalbox events tail`. */
-export async function tailEvents(cli: Cli, options: EventOptions): Promise<ExitCode> {
+export async function tailEvents(cli: Cli, options: TailEventsOptions): Promise<ExitCode> {
   const { output, signal } = cli;
   using client = openClient(cli);
   // Asked in any case: a server that never was there is an error, one that goes away later is waited for.
   const head = await headPosition(client, signal);
   const fromPosition = options.from ?? (options.run === undefined ? head : 0n);
   const timeline = createTimeline();
-  for await (const event of followEvents(client, cli, { filter: filterOf(options), fromPosition })) {
+  const live = createLiveOutput({ write: output.write, line: output.say });
+  function onDelta(delta: RunDelta): void {
+    if (output.json) output.print(JSON.stringify({ delta: toJson(RunDeltaSchema, delta) }));
+    else live.delta(delta);
+  }
+  const following = { filter: filterOf(options), fromPosition, ...(options.deltas ? { onDelta } : {}) };
+  for await (const event of followEvents(client, cli, following)) {
+    live.interrupted();
     output.show(toJson(EventSchema, event), timeline.at(event));
   }
   return exitCodes.ok;

@@ -6,7 +6,7 @@ import type { Cli } from "../cli.ts";
 export async function* followEvents(
   client: Pick<SignalboxClient, "events">,
   { output, signal }: Pick<Cli, "output" | "signal">,
-  options: Pick<FollowOptions, "filter" | "fromPosition">,
+  options: Pick<FollowOptions, "filter" | "fromPosition" | "onDelta">,
 ): AsyncGenerator<Event, void, undefined> {
   let isLost = false;
   function onRetry(error: unknown): void {

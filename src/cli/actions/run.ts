@@ -1,30 +1,30 @@
 import { toJson } from "@bufbuild/protobuf";
-import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { EventSchema } from "../../../gen/signalbox/v1/event_pb.ts";
+import { AgentStatus } from "../../../gen/signalbox/v1/agent_pb.ts";
 import { type Run, RunSchema } from "../../../gen/signalbox/v1/run_pb.ts";
 import type { SignalboxClient } from "../../client/client.ts";
+import { type PresetName, presets } from "../../engine/agent/presets.ts";
 import { type ExitCode, exitCodes, usageError } from "../cli-error.ts";
 import type { Cli } from "../cli.ts";
 import type { RunOptions } from "../commands/runs.ts";
+import { createPreset } from "../starter-set.ts";
 import { runView } from "../views/run-view.ts";
-import { createTimeline } from "../views/timeline.ts";
 import { openClient } from "./client.ts";
 import { exitCodeOf, waitForEnd } from "./ending.ts";
-import { followEvents } from "./following.ts";
-import { jsonArgument } from "./text-argument.ts";
+import { type RunTemplate, templateOf } from "./run-template.ts";
+import { watchRun } from "./watching.ts";
 
 /** `signalbox run`: starts a run and, if asked, stays until it has ended. */
 export async function run(cli: Cli, handler: string | undefined, options: RunOptions): Promise<ExitCode> {
-  if ((handler === undefined) === (options.agent === undefined)) {
+  if ([handler, options.agent, options.preset].filter((target) => target !== undefined).length !== 1) {
     throw usageError(
-      "give either a handler or --agent",
-      'For example: signalbox run echo --input \'{"hello":"world"}\'',
+      "give a handler, --agent or --preset, and one of them only",
+      `For example: signalbox run --preset assistant_basic --input "What is a run?" --watch`,
     );
   }
-  const input = await jsonArgument("--input", options.input);
+  const template = await templateOf(options);
   using client = openClient(cli);
-  const created = await create(client, cli, handler, options, input);
-  if (options.watch) return await watch(client, cli, created);
+  const created = await create(client, cli, handler, options, template);
+  if (options.watch) return await watchRun(client, cli, created);
   if (options.wait) {
     const ended = await waitForEnd(client, cli, created.runId);
     cli.output.show(toJson(RunSchema, ended), runView(ended));
@@ -36,36 +36,31 @@ export async function run(cli: Cli, handler: string | undefined, options: RunOpt
 
 async function create(
   client: SignalboxClient,
-  { signal }: Cli,
+  cli: Cli,
   handler = "",
-  { agent = "", room = "", queue = "", label = {}, requestId = "", maxDuration }: RunOptions,
-  input: Run["input"],
+  options: RunOptions,
+  template: RunTemplate,
 ): Promise<Run> {
-  const { run: created } = await client.runs.createRun(
-    {
-      handler,
-      agentId: agent,
-      roomId: room,
-      queue,
-      labels: label,
-      requestId,
-      ...(input === undefined ? {} : { input }),
-      ...(maxDuration === undefined ? {} : { maxDuration: durationFromMs(maxDuration) }),
-    },
-    { signal },
-  );
+  const agentId = await agentOf(client, cli, options);
+  const request = { ...template, handler, agentId, requestId: options.requestId ?? "" };
+  const { run: created } = await client.runs.createRun(request, { signal: cli.signal });
   if (created === undefined) throw new Error("the server answered without a run");
   return created;
 }
 
-/** Shows the events of a run until it has ended. */
-async function watch(client: SignalboxClient, cli: Cli, { runId }: Run): Promise<ExitCode> {
-  const { output, signal } = cli;
-  const timeline = createTimeline();
-  output.say(runId);
-  for await (const event of followEvents(client, cli, { filter: { runId } })) {
-    output.show(toJson(EventSchema, event), timeline.since(event));
-  }
-  if (signal.aborted) return exitCodes.interrupted;
-  return exitCodeOf(await waitForEnd(client, cli, runId));
+/** The agent to ask: the one named, or the newest of the preset, which is created if it is one of ours. */
+async function agentOf(client: SignalboxClient, { signal }: Cli, { agent = "", preset }: RunOptions): Promise<string> {
+  if (preset === undefined) return agent;
+  const request = { preset, statuses: [AgentStatus.ACTIVE], pageSize: 1 };
+  const { agents } = await client.agents.listAgents(request, { signal });
+  if (agents[0] !== undefined) return agents[0].agentId;
+  if (isPreset(preset)) return (await createPreset(client, preset, signal)).agentId;
+  throw usageError(
+    `there is no agent of the preset ${JSON.stringify(preset)}`,
+    `Presets that come with Signalbox: ${Object.keys(presets).join(", ")}.`,
+  );
+}
+
+function isPreset(name: string): name is PresetName {
+  return Object.hasOwn(presets, name);
 }

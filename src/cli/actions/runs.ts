@@ -1,5 +1,12 @@
 import { toJson } from "@bufbuild/protobuf";
-import { type Run, RunSchema, RunStatus, type Step, StepSchema } from "../../../gen/signalbox/v1/run_pb.ts";
+import {
+  type Run,
+  RunEndReason,
+  RunSchema,
+  RunStatus,
+  type Step,
+  StepSchema,
+} from "../../../gen/signalbox/v1/run_pb.ts";
 import { type ExitCode, exitCodes } from "../cli-error.ts";
 import type { Cli } from "../cli.ts";
 import type { CancelRunOptions, ListRunsOptions, WaitRunOptions } from "../commands/runs.ts";
@@ -18,15 +25,28 @@ const statusOf = {
   canceled: RunStatus.CANCELED,
 } as const satisfies Record<NonNullable<ListRunsOptions["status"]>[number], RunStatus>;
 
+const endReasonOf = {
+  completed: RunEndReason.COMPLETED,
+  handler_failed: RunEndReason.HANDLER_FAILED,
+  attempts_exhausted: RunEndReason.ATTEMPTS_EXHAUSTED,
+  deadline_exceeded: RunEndReason.DEADLINE_EXCEEDED,
+  canceled: RunEndReason.CANCELED,
+  policy_denied: RunEndReason.POLICY_DENIED,
+} as const satisfies Record<NonNullable<ListRunsOptions["endReason"]>[number], RunEndReason>;
+
 /** `signalbox runs ls`. */
 export async function listRuns(cli: Cli, options: ListRunsOptions): Promise<ExitCode> {
-  const { status = [], agent = "", handler = "", room = "", label = {}, limit } = options;
+  const { status = [], endReason = [], dead = false, label = {}, limit } = options;
   using client = openClient(cli);
   const filters = {
     statuses: status.map((name) => statusOf[name]),
-    agentId: agent,
-    handler,
-    roomId: room,
+    endReasons: [...endReason, ...(dead ? ["attempts_exhausted" as const] : [])].map((name) => endReasonOf[name]),
+    agentId: options.agent ?? "",
+    handler: options.handler ?? "",
+    queue: options.queue ?? "",
+    sessionId: options.session ?? "",
+    parentRunId: options.parent ?? "",
+    roomId: options.room ?? "",
     labels: label,
   };
   const runs: Run[] = await pages(limit, async (page) => {
@@ -74,7 +94,8 @@ export async function listSteps(cli: Cli, runId: string): Promise<ExitCode> {
   return exitCodes.ok;
 }
 
-function showRun({ output }: Cli, run: Run | undefined): void {
+/** Shows everything about a run. */
+export function showRun({ output }: Cli, run: Run | undefined): void {
   if (run === undefined) throw new Error("the server answered without a run");
   output.show(toJson(RunSchema, run), runView(run));
 }

@@ -10,8 +10,8 @@ import { leaseSecret } from "../lease-secret.ts";
 import { createLogger } from "../logger.ts";
 import { portHint, portHolder } from "../port-holder.ts";
 import { serve, type Serving } from "../serve.ts";
-import { readSettings, type Role, type Settings } from "../settings.ts";
-import { builtInWorker } from "./worker.ts";
+import { readSettings, type Role } from "../settings.ts";
+import { builtInWorker, type WorkerSettings } from "./worker.ts";
 
 /** Roles at play. Disposing ends them, the worker first. */
 export interface Playing extends AsyncDisposable {
@@ -20,7 +20,7 @@ export interface Playing extends AsyncDisposable {
 }
 
 /** Settings with the stores named. */
-export type StoreSettings = Settings & { readonly natsUrl: string; readonly databaseUrl: string };
+export type StoreSettings = WorkerSettings & { readonly natsUrl: string; readonly databaseUrl: string };
 
 /** `signalbox serve`: plays roles until it is told to stop. */
 export async function serveRoles(cli: Cli, { roles }: ServeOptions): Promise<ExitCode> {
@@ -39,7 +39,7 @@ export async function serveRoles(cli: Cli, { roles }: ServeOptions): Promise<Exi
   if (settings.roles.some((role) => role !== "worker")) await requireMigrated(databaseUrl, log);
   const stop = new AbortController();
   const signal = AbortSignal.any([cli.signal, stop.signal]);
-  await using playing = await playRoles({ ...settings, natsUrl, databaseUrl }, log, signal, (error) =>
+  await using playing = await playRoles({ ...settings, natsUrl, databaseUrl, env: cli.env }, log, signal, (error) =>
     stop.abort(error),
   );
   const where = playing.url ?? `(${settings.roles.join(", ")})`;
@@ -71,7 +71,7 @@ export async function playRoles(
   const serverRoles = settings.roles.filter((role) => role !== "worker");
   const serving = serverRoles.length === 0 ? undefined : opening.use(await openRoles(settings, serverRoles, log));
   if (settings.roles.includes("worker")) {
-    const worker = opening.use(builtInWorker({ ...settings, url: serving?.url ?? settings.url }, log));
+    const worker = opening.use(await builtInWorker({ ...settings, url: serving?.url ?? settings.url }, log));
     worker.run(signal).catch(onFatal);
   }
   const open = opening.move();

@@ -16,7 +16,10 @@ export async function textArgument(option: string, given: string): Promise<strin
   }
 }
 
-/** The JSON that an option means, as textArgument reads it; undefined when the option is not given. */
+/**
+ * The JSON that an option means, as textArgument reads it; undefined when the option is not given. What is no JSON and does
+ * not look as if it were meant to be is taken as a text.
+ */
 export async function jsonArgument(option: string, given: string | undefined): Promise<Value | undefined> {
   if (given === undefined) return undefined;
   const json = await textArgument(option, given);
@@ -24,6 +27,7 @@ export async function jsonArgument(option: string, given: string | undefined): P
     return jsonValue(JSON.parse(json), option);
   } catch (error) {
     if (!(error instanceof SyntaxError || error instanceof NotJsonError)) throw error;
+    if (error instanceof SyntaxError && !/^\s*[[{"]|^\s*$/.test(json)) return jsonValue(json, option);
     const hint = `Quote it for your shell, for example ${option} '{"hello":"world"}', or give a file: ${option} @input.json`;
     throw usageError(`${option} is no JSON: ${error.message}`, hint);
   }

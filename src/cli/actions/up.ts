@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import { createSignalboxClient } from "../../client/client.ts";
 import { migrate } from "../../readmodel/migrate.ts";
 import { openPostgres } from "../../readmodel/postgres.ts";
 import { aborted } from "../../kernel/wait.ts";
@@ -8,7 +9,8 @@ import type { Cli } from "../cli.ts";
 import { isInterruption } from "../failure.ts";
 import { createLogger } from "../logger.ts";
 import { announceStack } from "../running-stack.ts";
-import { readSettings } from "../settings.ts";
+import { readSettings, type Settings } from "../settings.ts";
+import { createStarterSet } from "../starter-set.ts";
 import { readyText } from "../views/ready.ts";
 import { playRoles } from "./serving.ts";
 
@@ -31,9 +33,15 @@ export async function up(cli: Cli): Promise<ExitCode> {
     });
     const { natsUrl, databaseUrl, dataDir } = stack;
     await migrateAt(databaseUrl, log);
-    await using playing = await playRoles({ ...settings, natsUrl, databaseUrl, dataDir }, log, signal, onFatal);
+    await using playing = await playRoles(
+      { ...settings, natsUrl, databaseUrl, dataDir, env: cli.env },
+      log,
+      signal,
+      onFatal,
+    );
     const embedded = settings.natsUrl === undefined || settings.databaseUrl === undefined;
     await using _word = embedded ? await announceStack(dataDir, { pid: process.pid, natsUrl, databaseUrl }) : undefined;
+    if (playing.url !== undefined) await addStarterSet(cli, settings, playing.url, log);
     const url = playing.url ?? null;
     cli.output.show({ url, dataDir, durability: settings.durability }, readyText(settings, playing.url, dataDir));
     await aborted(signal);
@@ -42,6 +50,20 @@ export async function up(cli: Cli): Promise<ExitCode> {
   }
   if (stop.signal.aborted) throw stop.signal.reason;
   return exitCodes.ok;
+}
+
+/** An embedding server that hangs must not keep the stack from being ready. */
+const starterTimeoutMs = 10_000;
+
+/** Creates the preset agents and the starter documents of the workspace; without them everything else works, too. */
+async function addStarterSet({ signal }: Cli, settings: Settings, url: string, log: Logger): Promise<void> {
+  using client = createSignalboxClient({ baseUrl: url, token: settings.token, workspaceId: settings.workspaceId });
+  try {
+    await createStarterSet(client, AbortSignal.any([signal, AbortSignal.timeout(starterTimeoutMs)]));
+  } catch (error) {
+    if (signal.aborted) throw error;
+    log.warn({ err: error }, "the preset agents could not be created; `signalbox presets create` tries again");
+  }
 }
 
 async function migrateAt(databaseUrl: string, log: Logger): Promise<void> {

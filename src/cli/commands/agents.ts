@@ -1,6 +1,14 @@
 import { type Command, Option } from "commander";
 import type { Act } from "../cli.ts";
-import { choicesOption, countOption, durationOption, listOption } from "../option-values.ts";
+import { choicesOption, countOption, durationOption, listOption, numberOption } from "../option-values.ts";
+import {
+  type BudgetSettings,
+  budgeted,
+  type MemorySettings,
+  remembering,
+  type RetrySettings,
+  retried,
+} from "../policy-options.ts";
 
 const agentStatuses = ["active", "paused", "archived"] as const;
 const zones = ["sandbox", "supervised", "high_stakes"] as const;
@@ -17,6 +25,11 @@ export interface AgentOptions {
   readonly zone?: (typeof zones)[number];
   /** In milliseconds. */
   readonly maxDuration?: number;
+  readonly maxRunning?: number;
+  readonly maxTurns?: number;
+  readonly retry?: Partial<RetrySettings>;
+  readonly budget?: Partial<BudgetSettings>;
+  readonly memory?: Partial<MemorySettings>;
 }
 
 /** Options of `agents create`. */
@@ -36,8 +49,9 @@ export interface ListAgentsOptions {
   readonly limit: number;
 }
 
-/** Adds `agents`. */
+/** Adds `agents` and `presets`. */
 export function addAgents(program: Command, act: Act): void {
+  addPresets(program, act);
   const agents = program.command("agents").description("keep agents: named configurations that runs can be asked of");
   addWriting(agents, act);
   addReading(agents, act);
@@ -57,6 +71,18 @@ export function addAgents(program: Command, act: Act): void {
   );
 }
 
+function addPresets(program: Command, act: Act): void {
+  program
+    .command("presets")
+    .description("agents that come with Signalbox")
+    .command("create")
+    .description(
+      "create the agents of all presets, and documents to look things up in; `signalbox up` does so by itself",
+    )
+    .addHelpText("after", "\nWhat is there already stays as it is.\n\nExamples:\n  $ signalbox presets create")
+    .action(() => act(async (cli) => (await import("../actions/agents.ts")).createPresets(cli)));
+}
+
 function addWriting(agents: Command, act: Act): void {
   configured(agents.command("create"))
     .description("create an active agent")
@@ -67,13 +93,14 @@ function addWriting(agents: Command, act: Act): void {
       `
 Examples:
   $ signalbox agents create --name Researcher --model large --tool search,read --instructions @research.md
-  $ signalbox agents create --name Echo --handler echo --max-duration 30s`,
+  $ signalbox agents create --name Echo --handler echo --max-duration 30s --retry attempts=5,on-exhausted=pause
+  $ signalbox agents create --name Desk --preset assistant_basic --memory history=on,compact-after=20000`,
     )
     .action((options: CreateAgentOptions) =>
       act(async (cli) => (await import("../actions/agents.ts")).createAgent(cli, options)),
     );
   configured(agents.command("update <agent-id>"))
-    .description("change the fields that are given, and no others")
+    .description("change what is given, and nothing else")
     .option("--name <text>", "what people call it")
     .option("--etag <etag>", "refuse when the agent has changed since this etag was read")
     .addHelpText(
@@ -81,6 +108,7 @@ Examples:
       `
 Examples:
   $ signalbox agents update agt_01J… --model small
+  $ signalbox agents update agt_01J… --max-running 2 --budget tokens=200000,cost=2.50
   $ signalbox agents update agt_01J… --name Writer --etag 3`,
     )
     .action((agentId: string, options: UpdateAgentOptions) =>
@@ -96,6 +124,7 @@ function addReading(agents: Command, act: Act): void {
     .action((agentId: string) => act(async (cli) => (await import("../actions/agents.ts")).getAgent(cli, agentId)));
   agents
     .command("ls")
+    .alias("list")
     .description("list agents, newest first")
     .option("--status <statuses>", `some of ${agentStatuses.join(", ")}`, choicesOption(agentStatuses))
     .option("--limit <count>", "how many at most", countOption, 50)
@@ -106,12 +135,19 @@ function addReading(agents: Command, act: Act): void {
 }
 
 function configured(command: Command): Command {
-  return command
+  command
     .option("--handler <name>", "the worker handler that its runs go to")
     .option("--preset <name>", "the template it is made from")
     .option("--model <name>", "the model that the handler should use")
     .option("--instructions <text>", "given to the model: the text, @file, or - for stdin")
     .option("--tool <names>", "tools it may use, commas between; may be given more than once", listOption)
     .addOption(new Option("--zone <zone>", "how much is at stake in its runs").choices(zones))
-    .option("--max-duration <time>", "the longest time of a run, for example 30s", durationOption);
+    .option("--max-duration <time>", "the longest time of a run, for example 30s", durationOption)
+    .option(
+      "--max-running <count>",
+      "how many of its runs are under way at the same time, 0 for no limit",
+      numberOption,
+    )
+    .option("--max-turns <count>", "how often it asks the model in one run", countOption);
+  return remembering(budgeted(retried(command)));
 }

@@ -1,19 +1,24 @@
 import type { Command } from "commander";
 import type { Act } from "../cli.ts";
 import { choicesOption, countOption, durationOption, labelOption } from "../option-values.ts";
+import { type RunTemplateOptions, templated } from "./run-template.ts";
+import { addSteering } from "./steering.ts";
 
 /** Statuses of runs as people type them. */
 const runStatuses = ["queued", "running", "waiting", "paused", "succeeded", "failed", "canceled"] as const;
+/** Reasons why runs ended as people type them. */
+const endReasons = [
+  "completed",
+  "handler_failed",
+  "attempts_exhausted",
+  "deadline_exceeded",
+  "canceled",
+  "policy_denied",
+] as const;
 
 /** Options of `run`. */
-export interface RunOptions {
-  readonly input?: string;
-  readonly agent?: string;
-  readonly room?: string;
-  readonly label?: Record<string, string>;
-  readonly queue?: string;
-  /** In milliseconds. */
-  readonly maxDuration?: number;
+export interface RunOptions extends RunTemplateOptions {
+  readonly preset?: string;
   readonly requestId?: string;
   readonly watch?: true;
   readonly wait?: true;
@@ -22,8 +27,14 @@ export interface RunOptions {
 /** Options of `runs ls`. */
 export interface ListRunsOptions {
   readonly status?: readonly (typeof runStatuses)[number][];
+  readonly endReason?: readonly (typeof endReasons)[number][];
+  /** The same as the end reason `attempts_exhausted`. */
+  readonly dead?: true;
   readonly agent?: string;
   readonly handler?: string;
+  readonly queue?: string;
+  readonly session?: string;
+  readonly parent?: string;
   readonly room?: string;
   readonly label?: Record<string, string>;
   readonly limit: number;
@@ -43,8 +54,9 @@ export interface WaitRunOptions {
 /** Adds `run` and `runs`. */
 export function addRuns(program: Command, act: Act): void {
   addRun(program, act);
-  const runs = program.command("runs").description("show runs, wait for them, cancel them");
+  const runs = program.command("runs").description("show runs, wait for them, steer them");
   addList(runs, act);
+  addSteering(runs, act);
   runs
     .command("get <run-id>")
     .description("show a run")
@@ -77,17 +89,11 @@ export function addRuns(program: Command, act: Act): void {
 }
 
 function addRun(program: Command, act: Act): void {
-  program
-    .command("run [handler]")
+  templated(program.command("run [handler]"))
     .description("start a run of a handler or an agent")
-    .option("--input <json>", "the input: JSON, @file, or - for stdin")
-    .option("--agent <agent-id>", "the agent to ask, in place of a handler")
-    .option("--room <room-id>", "the room whose feed shows the run")
-    .option("--label <key=value>", "a label; may be given more than once", labelOption)
-    .option("--queue <name>", "the queue that workers claim from")
-    .option("--max-duration <time>", "when the run fails if it has not ended, for example 30s", durationOption)
+    .option("--preset <name>", "the newest agent of this preset, for example assistant_basic")
     .option("--request-id <id>", "makes the command repeatable: the same id answers the same run")
-    .option("--watch", "show its events until it has ended")
+    .option("--watch", "show its events, or an agent's words as they come, until it has ended")
     .option("--wait", "wait until it has ended and show it")
     .addHelpText(
       "after",
@@ -96,9 +102,11 @@ With --watch or --wait the command exits with 0 only when the run succeeded.
 
 Examples:
   $ signalbox run echo --input '{"hello":"world"}' --watch
+  $ signalbox run --preset assistant_basic --input "What is a run?" --watch
   $ signalbox run steps --input '{"count":3}' --wait --json
   $ signalbox run sleep --input '{"ms":60000}' --max-duration 5s --label team=research
-  $ signalbox run --agent agt_01J… --input @question.json --request-id order-17`,
+  $ signalbox run --agent agt_01J… --input @question.json --request-id order-17
+  $ signalbox run research --budget tokens=200000,cost=2.50 --retry attempts=5,on-exhausted=pause`,
     )
     .action((handler: string | undefined, options: RunOptions) =>
       act(async (cli) => (await import("../actions/run.ts")).run(cli, handler, options)),
@@ -108,10 +116,16 @@ Examples:
 function addList(runs: Command, act: Act): void {
   runs
     .command("ls")
+    .alias("list")
     .description("list runs, newest first")
     .option("--status <statuses>", `some of ${runStatuses.join(", ")}`, choicesOption(runStatuses))
+    .option("--end-reason <reasons>", `some of ${endReasons.join(", ")}`, choicesOption(endReasons))
+    .option("--dead", "only runs whose attempts were used up: --end-reason attempts_exhausted")
     .option("--agent <agent-id>", "only runs of this agent")
     .option("--handler <name>", "only runs of this handler")
+    .option("--queue <name>", "only runs of this queue")
+    .option("--session <id>", "only runs of this session")
+    .option("--parent <run-id>", "only children of this run")
     .option("--room <room-id>", "only runs of this room")
     .option("--label <key=value>", "only runs with this label; may be given more than once", labelOption)
     .option("--limit <count>", "how many at most", countOption, 50)
@@ -119,7 +133,8 @@ function addList(runs: Command, act: Act): void {
       "after",
       `
 Examples:
-  $ signalbox runs ls --status queued,running
+  $ signalbox runs ls --status waiting,paused
+  $ signalbox runs ls --dead --queue mail
   $ signalbox runs ls --label team=research --limit 10 --json`,
     )
     .action((options: ListRunsOptions) =>

@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import type { Act } from "../cli.ts";
 import { countOption, listOption } from "../option-values.ts";
 
@@ -11,6 +11,7 @@ export interface ServeOptions {
 export interface WorkerOptions {
   readonly queues: readonly string[];
   readonly concurrency: number;
+  readonly transport: "unary" | "stream";
 }
 
 /** Adds `up`, `serve` and `worker`. */
@@ -47,9 +48,16 @@ Examples:
     );
   program
     .command("worker")
-    .description("work on runs with the built-in handlers: echo, sleep, flaky, steps")
+    .description(
+      "work on runs with the built-in handlers: agent, and echo, sleep, flaky, steps and others to try it with",
+    )
     .option("--queues <names>", "the queues to take runs from, commas between", listOption, ["default"])
     .option("--concurrency <count>", "runs at the same time", countOption, 4)
+    .addOption(
+      new Option("--transport <way>", "single calls, or runs and records on one stream")
+        .choices(["unary", "stream"])
+        .default("unary"),
+    )
     .addHelpText(
       "after",
       `
@@ -57,7 +65,8 @@ Needs nothing but the server: SIGNALBOX_URL and, where it asks for one, SIGNALBO
 
 Examples:
   $ signalbox worker
-  $ signalbox worker --queues default,slow --concurrency 16 --url http://10.0.0.1:8080`,
+  $ signalbox worker --queues default,slow --concurrency 16 --url http://10.0.0.1:8080
+  $ signalbox worker --transport stream`,
     )
     .action((options: WorkerOptions) => act(async (cli) => (await import("../actions/worker.ts")).work(cli, options)));
 }

@@ -1,8 +1,9 @@
 import { type Agent, AgentStatusSchema } from "../../../gen/signalbox/v1/agent_pb.ts";
 import { ZoneSchema } from "../../../gen/signalbox/v1/common_pb.ts";
 import { enumName } from "../../kernel/enum-name.ts";
+import { budgetText, limitsText, memoryText, retryPolicyText } from "./limits.ts";
 import { fields, table } from "./table.ts";
-import { limitsText, principalText, shorten, timeText } from "./values.ts";
+import { principalText, shorten, timeText } from "./values.ts";
 
 /** Agents below each other, one line each. */
 export function agentTable(agents: readonly Agent[]): string {
@@ -31,6 +32,9 @@ export function agentView(agent: Agent): string {
     ["tools", agent.tools.join(", ")],
     ["zone", enumName(ZoneSchema, agent.zone)],
     ["limits", limitsText(agent.limits)],
+    ["budget", budgetText(agent.limits?.budget)],
+    ["retry", retryPolicyText(agent.limits?.retryPolicy)],
+    ["memory", memoryText(agent.memory)],
     ["instructions", shorten(agent.instructions, 500)],
     ["etag", agent.etag],
     ["created", `${timeText(agent.createTime)} by ${principalText(agent.createBy)}`],

@@ -1,3 +1,5 @@
+import { offlineModel } from "../../models/offline-model.ts";
+import { defaultModelOf } from "../models.ts";
 import { type durabilities, settingTable } from "../setting-table.ts";
 import type { Settings } from "../settings.ts";
 
@@ -14,6 +16,7 @@ export function readyText(settings: Settings, url: string | undefined, dataDir: 
   if (url !== undefined)
     lines.push("", "Try, in another terminal:", ...examples(settings, url).map((line) => `  ${line}`));
   lines.push("", `Data        ${dataText(settings, dataDir)}`, `Durability  ${durabilityOf(settings)}`);
+  lines.push(`Model       ${modelText(settings)}`);
   return `${lines.join("\n")}\n\nCtrl-C stops everything; the next start finds it all again.`;
 }
 
@@ -25,8 +28,15 @@ function examples({ auth }: Settings, url: string): string[] {
   return [
     `curl ${token}${json} -d '${input}' ${url}/signalbox.v1.RunService/CreateRun`,
     `${environment}npm run signalbox -- run steps --input '{"count":3}' --watch`,
+    `${environment}npm run signalbox -- run --preset assistant_rag --input "What is a lease?" --watch`,
     `${environment}npm run signalbox -- events tail`,
   ];
+}
+
+function modelText(settings: Settings): string {
+  const model = defaultModelOf(settings);
+  if (model !== offlineModel) return model;
+  return `${model}, which is offline; set OPENAI_API_KEY, ANTHROPIC_API_KEY or GOOGLE_GENERATIVE_AI_API_KEY for a real one`;
 }
 
 function dataText({ natsUrl, databaseUrl }: Settings, dataDir: string): string {

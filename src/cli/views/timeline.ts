@@ -1,14 +1,10 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Event } from "../../../gen/signalbox/v1/event_pb.ts";
 import type { LeaseEnd } from "../../../gen/signalbox/v1/run_event_pb.ts";
-import {
-  PauseReasonSchema,
-  RunEndReasonSchema,
-  RunStatusSchema,
-  type WakeCondition,
-} from "../../../gen/signalbox/v1/run_pb.ts";
+import { PauseReasonSchema, RunEndReasonSchema, RunStatusSchema } from "../../../gen/signalbox/v1/run_pb.ts";
 import { enumName } from "../../kernel/enum-name.ts";
 import { errorText, labelsText, principalText, shorten, shortJson, timeText } from "./values.ts";
+import { conditionsText } from "./waiting.ts";
 
 const maxDetail = 120;
 
@@ -73,7 +69,7 @@ function detailOf(event: Event, nameOf: (id: string) => string): string {
     case "runCanceled":
       return words(payload.value.reason, `by ${principalText(event.actor)}`);
     case "runSuspended":
-      return `waits for ${payload.value.conditions.map(conditionText).join(", or ")}`;
+      return `waits for ${conditionsText(payload.value.conditions)}`;
     case "runWoken":
       return "the time has come";
     case "runChildEnded":
@@ -130,21 +126,6 @@ function detailOf(event: Event, nameOf: (id: string) => string): string {
       return `by ${principalText(event.actor)}`;
     case undefined:
       return "a kind of event that this program does not know; upgrade it";
-  }
-}
-
-function conditionText({ condition }: WakeCondition): string {
-  switch (condition.case) {
-    case "time":
-      return timeText(condition.value);
-    case "children":
-      return condition.value.runIds.length === 1
-        ? (condition.value.runIds[0] ?? "")
-        : `${condition.value.runIds.length} runs`;
-    case "message":
-      return condition.value.threadId === "" ? "a message" : `a message of ${condition.value.threadId}`;
-    case undefined:
-      return "something that this program does not know";
   }
 }
 

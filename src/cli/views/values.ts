@@ -1,6 +1,5 @@
-import { durationMs, type Timestamp, timestampDate, timestampMs, type Value } from "@bufbuild/protobuf/wkt";
+import { type Timestamp, timestampDate, timestampMs, type Value } from "@bufbuild/protobuf/wkt";
 import type { Principal } from "../../../gen/signalbox/v1/common_pb.ts";
-import type { AgentLimits } from "../../../gen/signalbox/v1/agent_pb.ts";
 import type { RunError } from "../../../gen/signalbox/v1/run_pb.ts";
 import { valueToJson } from "../../client/json.ts";
 
@@ -52,9 +51,11 @@ export function labelsText(labels: Readonly<Record<string, string>>): string {
     .join(" ");
 }
 
-/** The limits of an agent; empty when it has none. */
-export function limitsText(limits: AgentLimits | undefined): string {
-  const longest = limits?.maxDuration === undefined ? "" : `at most ${durationText(durationMs(limits.maxDuration))}`;
-  const attempts = limits?.retryPolicy?.maxAttempts ? `${limits.retryPolicy.maxAttempts} attempts` : "";
-  return [longest, attempts].filter((text) => text !== "").join(", ");
+/** What was said: a text, an object's `text`, or the JSON as it is; empty when nothing was. */
+export function saidText(value: Value | undefined): string {
+  const said = valueToJson(value);
+  if (said === undefined) return "";
+  if (typeof said === "string") return said;
+  const text = typeof said === "object" && said !== null && !Array.isArray(said) ? said["text"] : undefined;
+  return typeof text === "string" ? text : JSON.stringify(said);
 }
