@@ -7,16 +7,17 @@ const arrows: Record<string, string[]> = {
   eventlog: ["kernel", "gen"],
   readmodel: ["kernel", "eventlog", "gen"],
   jobs: ["kernel", "eventlog", "gen"],
+  deltas: ["kernel", "eventlog", "gen"],
   client: ["gen"],
   models: ["client", "gen"],
   tools: ["client", "gen"],
-  engine: ["client", "gen", "models", "tools"],
+  engine: ["client", "gen", "models", "tools", "package.json"],
   server: ["kernel", "eventlog", "readmodel", "gen", "nouns"],
   stack: ["kernel"],
 };
-const nounArrows = ["kernel", "eventlog", "readmodel", "jobs", "gen", "nouns"];
-// The composition root wires everything together, so it may know everything.
-const compositionRoot = "cli";
+const nounArrows = ["kernel", "eventlog", "readmodel", "jobs", "deltas", "gen", "nouns"];
+// Composition roots wire everything together, so they may know everything: the program, and Signalbox in memory for tests.
+const compositionRoots = ["cli", "testing"];
 
 /** The files through which others may reach a noun; its decider, its projection and its SQL stay its own. */
 const openFiles: Record<string, string[]> = {
@@ -62,9 +63,9 @@ function crossedArrow(path: string, target: string): string | undefined {
   if (from === undefined || !isOurs(target)) return undefined;
   const to = target.startsWith("gen/") ? "gen" : folderOf(target);
   if (to === from) return undefined;
-  if (from === compositionRoot && (to !== undefined || target === "package.json")) return undefined;
-  const allowed = from === compositionRoot ? ["src", "gen", "package.json"] : (arrows[from] ?? nounArrows);
-  if (to !== undefined && allowed.includes(to)) return undefined;
+  if (compositionRoots.includes(from) && (to !== undefined || target === "package.json")) return undefined;
+  const allowed = compositionRoots.includes(from) ? ["src", "gen", "package.json"] : (arrows[from] ?? nounArrows);
+  if (allowed.includes(to ?? target)) return undefined;
   if (to !== undefined && isNoun(to) && allowed.includes("nouns")) {
     const open = openFiles[isNoun(from) ? "noun" : from] ?? [];
     if (open.some((file) => target === `src/${to}/${file}`)) return undefined;
@@ -113,7 +114,7 @@ function folderOf(path: string): string | undefined {
 }
 
 function isNoun(folder: string): boolean {
-  return folder !== "gen" && folder !== compositionRoot && !Object.hasOwn(arrows, folder);
+  return folder !== "gen" && !compositionRoots.includes(folder) && !Object.hasOwn(arrows, folder);
 }
 
 function isOurs(target: string): boolean {

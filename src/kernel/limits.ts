@@ -26,14 +26,13 @@ export function fitLimits(limits: Limits, maxPayloadBytes: number): Limits {
 const maxLevels = 32;
 
 /**
- * Throws PAYLOAD_TOO_LARGE when the value's binary form is larger than the limit, INVALID_REQUEST when it is nested so
- * deeply that not everyone could read it back. Nothing is ever cut.
+ * Throws PAYLOAD_TOO_LARGE when the value's binary form is larger than the limit, INVALID_REQUEST when not everyone could
+ * read it back: nested too deeply, or something that JSON does not have. Nothing is ever cut.
  */
 export function requireStorable(what: string, value: Value | undefined, limitBytes: number): void {
   if (value === undefined) return;
-  if (!isWithin(value, maxLevels)) {
-    throw new SignalboxError("INVALID_REQUEST", `${what} is nested deeper than ${maxLevels} levels; flatten it`);
-  }
+  const flaw = flawOf(value, maxLevels);
+  if (flaw !== undefined) throw new SignalboxError("INVALID_REQUEST", `${what} ${flaw}`);
   const sizeBytes = toBinary(ValueSchema, value).length;
   if (sizeBytes <= limitBytes) return;
   throw new SignalboxError(
@@ -43,9 +42,28 @@ export function requireStorable(what: string, value: Value | undefined, limitByt
   );
 }
 
-function isWithin({ kind }: Value, levels: number): boolean {
-  if (kind.case !== "listValue" && kind.case !== "structValue") return true;
-  if (levels === 0) return false;
-  const children = kind.case === "listValue" ? kind.value.values : Object.values(kind.value.fields);
-  return children.every((child) => isWithin(child, levels - 1));
+function flawOf({ kind }: Value, levels: number): string | undefined {
+  switch (kind.case) {
+    case undefined:
+      return "holds a google.protobuf.Value without a kind; say null_value where nothing is";
+    case "numberValue":
+      return Number.isFinite(kind.value) ? undefined : `holds ${kind.value}, but JSON has finite numbers only`;
+    case "nullValue":
+    case "boolValue":
+    case "stringValue":
+      return undefined;
+    case "listValue":
+      return flawIn(kind.value.values, levels);
+    case "structValue":
+      return flawIn(Object.values(kind.value.fields), levels);
+  }
+}
+
+function flawIn(children: readonly Value[], levels: number): string | undefined {
+  if (levels === 0) return `is nested deeper than ${maxLevels} levels; flatten it`;
+  for (const child of children) {
+    const flaw = flawOf(child, levels - 1);
+    if (flaw !== undefined) return flaw;
+  }
+  return undefined;
 }

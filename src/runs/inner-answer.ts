@@ -41,7 +41,7 @@ async function serve(
   // The table has a function for the request of each name; the compiler can not tie the two together.
   const own = calls[name] as (call: Call, request: typeof value) => Promise<object>;
   const answer = await innerCall(EngineService.method[name], value, () => own(call, value));
-  return { case: name, value: answer } as WorkAnswer["response"];
+  return { case: name, value: answer };
 }
 
 function workError(thrown: unknown): WorkAnswer["response"] {

@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import type { ConnectError } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import {
   EngineService,
@@ -6,7 +7,7 @@ import {
   type WorkRequest,
   WorkWantSchema,
 } from "../../gen/signalbox/v1/engine_service_pb.ts";
-import { SignalboxError } from "../kernel/errors.ts";
+import { SignalboxError, toConnectError } from "../kernel/errors.ts";
 import { createBell } from "../kernel/wait.ts";
 import type { ClaimAnswer } from "./claim-response.ts";
 import type { Engine } from "./engine.ts";
@@ -55,7 +56,7 @@ export async function* workStream(
   const lasting = { ...call, signal: new AbortController().signal };
   let claims: StreamClaims | undefined;
   let underWay = 0;
-  let end: { readonly error?: unknown } | undefined;
+  let end: { readonly error?: ConnectError } | undefined;
   let closed = false;
 
   function send(sending: Sending): void {
@@ -63,7 +64,7 @@ export async function* workStream(
     sendBell.ring();
   }
 
-  function finish(result: { readonly error?: unknown }): void {
+  function finish(result: { readonly error?: ConnectError }): void {
     end ??= result;
     ending.abort();
     sendBell.ring();
@@ -91,7 +92,7 @@ export async function* workStream(
       claim: (asked) => innerCall(EngineService.method.claimRun, asked, () => engine.claim(lasting, asked, giveUp)),
       request: want.claim ?? create(EngineService.method.claimRun.input),
       deliver,
-      fail: (error) => finish({ error }),
+      fail: (error) => finish({ error: toConnectError(error) }),
       giveUp,
       onIdle: sendBell.ring,
     });
@@ -125,7 +126,7 @@ export async function* workStream(
   draining.addEventListener("abort", onDraining, { once: true });
   void read().then(
     () => finish({}),
-    (error: unknown) => finish({ error }),
+    (error: unknown) => finish({ error: toConnectError(error) }),
   );
   try {
     while (!call.signal.aborted) {

@@ -1,13 +1,8 @@
-import {
-  createContextKey,
-  type HandlerContext,
-  type Interceptor,
-  type StreamRequest,
-  type UnaryRequest,
-} from "@connectrpc/connect";
+import { createContextKey, type HandlerContext, type Interceptor, type StreamRequest } from "@connectrpc/connect";
 import { Health } from "../../gen/health/v1/health_pb.ts";
 import { callKey } from "../kernel/call.ts";
 import { toConnectError } from "../kernel/errors.ts";
+import { type Observe, observeKey } from "../kernel/inner-call.ts";
 import type { IdSource } from "../kernel/ids.ts";
 import type { Authenticate } from "./auth.ts";
 import { correlationIdOf, identityOf } from "./identity.ts";
@@ -58,13 +53,13 @@ export function createCallEdge({ authenticate, ids, outcomes }: CallEdgeOptions)
     }
   }
 
-  async function unary(next: Next, request: UnaryRequest, progress: Progress) {
+  async function single<T>(progress: Progress, signal: AbortSignal, serve: () => Promise<T>): Promise<T> {
     try {
-      const response = await next(request);
+      const response = await serve();
       outcomes.unaryEnded(progress, undefined);
       return response;
     } catch (error) {
-      const answer = outcomes.failed(progress, error, request.signal);
+      const answer = outcomes.failed(progress, error, signal);
       outcomes.unaryEnded(progress, answer.code);
       throw answer;
     }
@@ -72,6 +67,9 @@ export function createCallEdge({ authenticate, ids, outcomes }: CallEdgeOptions)
 
   async function streaming(next: Next, request: StreamRequest, progress: Progress) {
     outcomes.streamOpened(progress);
+    const { signal } = request;
+    const observe: Observe = (method, serve) => single(beginProgress(method, progress.correlationId), signal, serve);
+    request.contextValues.set(observeKey, observe);
     try {
       const response = await next(request);
       if (!response.stream) return response;
@@ -92,7 +90,7 @@ export function createCallEdge({ authenticate, ids, outcomes }: CallEdgeOptions)
     const progress = request.contextValues.get(progressKey);
     if (progress === undefined) throw new Error("the call passed no gate");
     progress.reached = true;
-    return request.stream ? streaming(next, request, progress) : unary(next, request, progress);
+    return request.stream ? streaming(next, request, progress) : single(progress, request.signal, () => next(request));
   };
 
   return { gate, interceptor };
