@@ -1,6 +1,6 @@
 import { createInbox, type Msg } from "@nats-io/transport-node";
 import type { Logger } from "pino";
-import type { Nats } from "../eventlog/nats.ts";
+import { type Nats, requestTimeoutMs } from "../eventlog/nats.ts";
 import { sleep } from "../kernel/wait.ts";
 import { decodeJob, type Job } from "./job.ts";
 
@@ -13,8 +13,12 @@ export interface Delivery {
   readonly ackSubject: string;
 }
 
-/** Those of this process who wait for the jobs of one route. */
+/** Those of this process who wait for the jobs of one lane. */
 export interface Dispatcher extends Disposable {
+  /** The next job that is there already; undefined when there is none, or when the broker does not say. */
+  takeNow(): Promise<Delivery | undefined>;
+  /** Makes a job that was taken available again at once. */
+  giveBack(delivery: Delivery): void;
   /** Asks the broker anew for everyone who waits: after a reconnect it may have forgotten them. */
   reset(): void;
   /** Calls `take` with the next job for up to `maxWaitMs`; it answers whether it wants it. Returns the way to leave early. */
@@ -35,7 +39,7 @@ interface Waiter {
 export interface DispatcherOptions {
   readonly nats: Nats;
   readonly stream: string;
-  /** The name of the route's consumer. */
+  /** The name of the lane's consumer. */
   readonly durable: string;
   /** Makes the consumer, and the stream, unless they are there. */
   readonly reopen: () => Promise<unknown>;
@@ -48,6 +52,7 @@ export interface DispatcherOptions {
  */
 export function createDispatcher({ nats, stream, durable, reopen, log }: DispatcherOptions): Dispatcher {
   const { connection } = nats;
+  const pullSubject = `$JS.API.CONSUMER.MSG.NEXT.${stream}.${durable}`;
   const inbox = createInbox();
   const waiters = new Set<Waiter>();
   // One timer for each pull that the broker has not answered, by the inbox it answers to.
@@ -89,11 +94,7 @@ export function createDispatcher({ nats, stream, durable, reopen, log }: Dispatc
           ensurePulls();
         }, leftMs + pullGraceMs),
       );
-      connection.publish(
-        `$JS.API.CONSUMER.MSG.NEXT.${stream}.${durable}`,
-        JSON.stringify({ batch: 1, expires: leftMs * 1_000_000 }),
-        { reply: id },
-      );
+      connection.publish(pullSubject, JSON.stringify({ batch: 1, expires: leftMs * 1_000_000 }), { reply: id });
     }
   }
 
@@ -112,13 +113,29 @@ export function createDispatcher({ nats, stream, durable, reopen, log }: Dispatc
     // A job comes under its own subject and does not say which pull it answers: the broker takes them in turn.
     const [oldest] = pulls.keys();
     if (oldest !== undefined) closePull(oldest);
-    const ackSubject = message.reply ?? "";
-    const delivery = { job: decodeJob(message.string()), redelivered: isRedelivered(ackSubject), ackSubject };
+    const delivery = deliveryOf(message);
     for (const waiter of waiters) {
       waiters.delete(waiter);
       if (waiter.take(delivery)) return;
     }
-    connection.publish(ackSubject, "-NAK");
+    giveBack(delivery);
+  }
+
+  function giveBack({ ackSubject }: Delivery): void {
+    if (!connection.isClosed()) connection.publish(ackSubject, "-NAK");
+  }
+
+  async function takeNow(): Promise<Delivery | undefined> {
+    try {
+      // A job comes under its own subject: only an inbox that serves this one pull can tell whose it is.
+      const options = { timeout: requestTimeoutMs, noMux: true };
+      const message = await connection.request(pullSubject, JSON.stringify({ batch: 1, no_wait: true }), options);
+      return message.headers?.code ? undefined : deliveryOf(message);
+    } catch (error) {
+      // Whoever waits after this finds out what is wrong, and mends it.
+      log.debug({ err: error, durable }, "jobs can not be asked for");
+      return undefined;
+    }
   }
 
   const subscription = connection.subscribe(`${inbox}.*`, {
@@ -129,6 +146,8 @@ export function createDispatcher({ nats, stream, durable, reopen, log }: Dispatc
   });
 
   return {
+    takeNow,
+    giveBack,
     wait(maxWaitMs, take) {
       const waiter = { take, deadline: performance.now() + maxWaitMs };
       waiters.add(waiter);
@@ -145,6 +164,11 @@ export function createDispatcher({ nats, stream, durable, reopen, log }: Dispatc
       closePulls();
     },
   };
+}
+
+function deliveryOf(message: Msg): Delivery {
+  const ackSubject = message.reply ?? "";
+  return { job: decodeJob(message.string()), redelivered: isRedelivered(ackSubject), ackSubject };
 }
 
 /** `$JS.ACK.<stream>.<consumer>.<deliveries>.…`, or with domain and account hash before the stream (NATS ADR-15). */

@@ -8,20 +8,26 @@ export interface JobRoute {
 }
 
 /**
- * A job: "this run needs a worker". One message stands for a run from its creation to its end; delivering it again after
- * the ack wait is how a lapsed lease shows. Jobs are derived from the log and may be lost: the reconciler makes new ones.
+ * A job: "this run needs a worker". One message stands for a run from when it is queued until it waits, is paused or ends;
+ * delivering it again after the ack wait is how a lapsed lease shows. Jobs are derived from the log and may be lost: the reconciler makes new ones.
  */
 export interface Job extends JobRoute {
   readonly runId: string;
+  /** 0 to 9: 9 is taken before 0. A run has the same one all its life, and so have its jobs. */
+  readonly priority: number;
   /** Tells this message from an earlier one for the same run. */
   readonly jobId: string;
 }
+
+/** Most routes never have another priority than this one: they have one lane, and no claim ever looks at a second. */
+export const usualPriority = 0;
 
 const jobSchema = z.object({
   workspaceId: z.string(),
   queue: z.string(),
   handler: z.string(),
   runId: z.string(),
+  priority: z.int().min(0).max(9),
   jobId: z.string(),
 });
 

@@ -1,27 +1,35 @@
 import { AckPolicy, DiscardPolicy, JetStreamApiError, RetentionPolicy, StorageType } from "@nats-io/jetstream";
-import { nanos, RequestError } from "@nats-io/transport-node";
+import { nanos } from "@nats-io/transport-node";
 import type { Logger } from "pino";
 import { type Nats, onReconnect } from "../eventlog/nats.ts";
-import { ensureStream, type StreamSettings } from "../eventlog/streams.ts";
+import { ensureStream, isStreamGone, type StreamSettings } from "../eventlog/streams.ts";
 import { createDispatcher, type Dispatcher, type Delivery } from "./dispatcher.ts";
-import { encodeJob, type Job, type JobRoute } from "./job.ts";
+import { encodeJob, type Job, type JobRoute, usualPriority } from "./job.ts";
+import { createLanes, type Lanes } from "./lanes.ts";
+import { nextJob } from "./next-job.ts";
 
 /** "wrong last sequence": a job for this run is there already. */
 const jobExists = new Set([10071, 10164]);
-/** "stream not found". */
-const streamNotFound = 10059;
+/** "no message found". */
+const noMessageFound = 10037;
+/** The priorities that a route may have jobs of beside the usual one. */
+const higherPriorities = [1, 2, 3, 4, 5, 6, 7, 8, 9];
 /** A positive number lifts the server's default of 1,000 consumers a stream. */
 const maxConsumers = 100_000;
+/** How long the broker has to confirm the end of a job. */
+const confirmTimeoutMs = 2_000;
 
 /** The queue of jobs, and who waits for them in this process. */
 export interface Jobs extends AsyncDisposable {
   /** Makes a job unless there is one for the run already; true when it did. */
   publish(job: Job): Promise<boolean>;
+  /** Removes the job of a run that nobody is to claim, if there is one. */
+  withdraw(job: JobRoute & Pick<Job, "priority" | "runId">): Promise<void>;
   /** How many jobs there are, waiting or leased. */
   count(): Promise<number>;
-  /** The run ids that have a job, waiting or leased. */
-  runIds(): Promise<Set<string>>;
-  /** The next job for any of the routes; undefined when `maxWaitMs` passed or the signal aborted. */
+  /** The run ids that have a job, waiting or leased; of one workspace, or of all. */
+  runIds(workspaceId?: string): Promise<Set<string>>;
+  /** The next job for any of the routes, the highest priority first; undefined when `maxWaitMs` passed or the signal aborted. */
   next(routes: readonly JobRoute[], maxWaitMs: number, signal: AbortSignal): Promise<Delivery | undefined>;
   /** Keeps a leased job from being delivered again for another ack wait. */
   extend(ackSubject: string): void;
@@ -29,6 +37,11 @@ export interface Jobs extends AsyncDisposable {
   release(ackSubject: string, delayMs: number): void;
   /** Removes a job whose run has ended. */
   finish(ackSubject: string): void;
+  /**
+   * Removes a job and waits until the broker has done so: a job that is made for the same run afterwards is not taken for a
+   * repeat. Does not fail: a job that is left is dropped at its next delivery, and the reconciler makes a missing one.
+   */
+  finishConfirmed(ackSubject: string): Promise<void>;
 }
 
 /** Settings of the queue. */
@@ -46,37 +59,46 @@ export interface JobsOptions {
 
 /** Opens the queue; creates the stream or checks it. */
 export async function openJobs(options: JobsOptions): Promise<Jobs> {
-  const { nats, stream, prefix, replicas, leaseTtlMs } = options;
-  const dispatchers = new Map<string, Promise<Dispatcher>>();
-  const ensureQueue = () => ensureStream(nats.jsm, jobsStream(stream, `${prefix}.job.>`, replicas));
+  const { nats, stream, prefix, replicas, leaseTtlMs, log } = options;
+  const { connection, jsm } = nats;
+  const routes = new Map<string, Lanes>();
+  const ensureQueue = () => ensureStream(jsm, jobsStream(stream, `${prefix}.job.>`, replicas));
   await ensureQueue();
   const watching = onReconnect(nats, () => {
-    for (const open of dispatchers.values())
-      open.then(
-        (dispatcher) => dispatcher.reset(),
-        () => undefined,
-      );
+    for (const lanes of routes.values()) lanes.reset();
   });
+  // Who makes a job of a priority that others may not have met yet says so: each process opens its lanes by itself.
+  const announcements = `${prefix}.lane`;
+  const listening = connection.subscribe(announcements, {
+    callback: (_error, message) => {
+      const [key = "", priority] = message.string().split(" ");
+      routes.get(key)?.learn(Number(priority));
+    },
+  });
+
+  function announce(key: string, priority: number): void {
+    if (priority !== usualPriority && !connection.isClosed()) connection.publish(announcements, `${key} ${priority}`);
+  }
 
   /** The queue is in the broker's memory: whoever finds it gone makes it anew, and the reconciler fills it. */
   async function onQueue<T>(ask: () => Promise<T>): Promise<T> {
     try {
       return await ask();
     } catch (error) {
-      if (!isGone(error)) throw error;
+      if (!isStreamGone(error)) throw error;
     }
     await ensureQueue();
     return ask();
   }
 
-  async function openDispatcher(route: JobRoute): Promise<Dispatcher> {
+  async function openDispatcher(route: JobRoute, priority: number): Promise<Dispatcher> {
     // A separator that no part can contain.
-    const durable = `${route.queue}~${route.workspaceId}~${route.handler}`;
+    const durable = `${route.queue}~${route.workspaceId}~${route.handler}~${priority}`;
     const reopen = () =>
       onQueue(() =>
-        nats.jsm.consumers.add(stream, {
+        jsm.consumers.add(stream, {
           durable_name: durable,
-          filter_subject: `${routeSubject(prefix, route)}.*`,
+          filter_subject: laneFilter(prefix, routeKey(route), priority),
           ack_policy: AckPolicy.Explicit,
           ack_wait: nanos(leaseTtlMs),
           max_deliver: -1,
@@ -84,85 +106,83 @@ export async function openJobs(options: JobsOptions): Promise<Jobs> {
         }),
       );
     await reopen();
-    return createDispatcher({ nats, stream, durable, reopen, log: options.log });
+    return createDispatcher({ nats, stream, durable, reopen, log });
   }
 
-  function dispatcherOf(route: JobRoute): Promise<Dispatcher> {
-    const key = routeSubject(prefix, route);
-    const open = dispatchers.get(key) ?? openDispatcher(route);
-    dispatchers.set(key, open);
-    // A failure is the caller's; the next call tries anew.
-    open.catch(() => dispatchers.delete(key));
-    return open;
+  async function hasJobs(key: string, priority: number): Promise<boolean> {
+    const query = { last_by_subj: laneFilter(prefix, key, priority) };
+    try {
+      return (await onQueue(() => jsm.streams.getMessage(stream, query))) !== null;
+    } catch (error) {
+      if (error instanceof JetStreamApiError && error.code === noMessageFound) return false;
+      throw error;
+    }
+  }
+
+  function lanesOf(route: JobRoute): Lanes {
+    const key = routeKey(route);
+    const known = routes.get(key);
+    if (known) return known;
+    const lanes = createLanes({
+      present: async () => {
+        const found = await Promise.all(higherPriorities.map((priority) => hasJobs(key, priority)));
+        return higherPriorities.filter((_, index) => found[index]);
+      },
+      openDispatcher: (priority) => openDispatcher(route, priority),
+      log,
+    });
+    routes.set(key, lanes);
+    return lanes;
   }
 
   function respond(ackSubject: string, body: string): void {
-    if (!nats.connection.isClosed()) nats.connection.publish(ackSubject, body);
+    if (!connection.isClosed()) connection.publish(ackSubject, body);
   }
 
   return {
     async publish(job) {
       try {
-        const subject = `${routeSubject(prefix, job)}.${job.runId}`;
+        const subject = jobSubject(prefix, job);
         await onQueue(() => nats.js.publish(subject, encodeJob(job), { expect: { lastSubjectSequence: 0 } }));
+        announce(routeKey(job), job.priority);
         return true;
       } catch (error) {
         if (error instanceof JetStreamApiError && jobExists.has(error.code)) return false;
         throw error;
       }
     },
-    count: async () => (await onQueue(() => nats.jsm.streams.info(stream))).state.messages,
-    async runIds() {
-      const { state } = await onQueue(() => nats.jsm.streams.info(stream, { subjects_filter: `${prefix}.job.>` }));
-      return new Set(Object.keys(state.subjects ?? {}).map((subject) => subject.split(".").at(-1) ?? ""));
+    async withdraw(job) {
+      await onQueue(() => jsm.streams.purge(stream, { filter: jobSubject(prefix, job) }));
     },
-    async next(routes, maxWaitMs, signal) {
-      return firstDelivery(await Promise.all(routes.map(dispatcherOf)), maxWaitMs, signal);
+    count: async () => (await onQueue(() => jsm.streams.info(stream))).state.messages,
+    async runIds(workspaceId = "*") {
+      const filter = `${prefix}.job.*.${workspaceId}.>`;
+      const { state } = await onQueue(() => jsm.streams.info(stream, { subjects_filter: filter }));
+      const places = Object.keys(state.subjects ?? {}).map((subject) => placeOf(prefix, subject));
+      // Whoever has missed an announcement hears it again.
+      for (const lane of new Set(places.map(({ key, priority }) => `${key} ${priority}`))) {
+        const [key = "", priority] = lane.split(" ");
+        announce(key, Number(priority));
+      }
+      return new Set(places.map(({ runId }) => runId));
     },
+    next: (wanted, maxWaitMs, signal) => nextJob(wanted.map(lanesOf), maxWaitMs, signal),
     extend: (ackSubject) => respond(ackSubject, "+WPI"),
     release: (ackSubject, delayMs) => respond(ackSubject, `-NAK {"delay": ${nanos(Math.max(0, Math.ceil(delayMs)))}}`),
     finish: (ackSubject) => respond(ackSubject, "+ACK"),
+    async finishConfirmed(ackSubject) {
+      try {
+        await connection.request(ackSubject, "+ACK", { timeout: confirmTimeoutMs });
+      } catch (error) {
+        log.warn({ err: error }, "end of a job not confirmed");
+      }
+    },
     [Symbol.asyncDispose]: async () => {
       watching[Symbol.dispose]();
-      const open = await Promise.allSettled(dispatchers.values());
-      for (const result of open) if (result.status === "fulfilled") result.value[Symbol.dispose]();
+      listening.unsubscribe();
+      for (const lanes of routes.values()) lanes[Symbol.dispose]();
     },
   };
-}
-
-/** True when the stream is not there: the broker says so, or nobody listens on its subjects. */
-function isGone(error: unknown): boolean {
-  if (error instanceof JetStreamApiError) return error.code === streamNotFound;
-  return error instanceof Error && error.cause instanceof RequestError && error.cause.isNoResponders();
-}
-
-/** Waits at all dispatchers at once; what arrives after the first goes straight back to its queue. */
-function firstDelivery(
-  dispatchers: readonly Dispatcher[],
-  maxWaitMs: number,
-  signal: AbortSignal,
-): Promise<Delivery | undefined> {
-  return new Promise((resolve) => {
-    const leave: (() => void)[] = [];
-    let settled = false;
-    const settle = (delivery: Delivery | undefined) => {
-      if (settled) return false;
-      settled = true;
-      clearTimeout(timer);
-      signal.removeEventListener("abort", giveUp);
-      for (const fn of leave) fn();
-      resolve(delivery);
-      return true;
-    };
-    const giveUp = () => void settle(undefined);
-    const timer = setTimeout(giveUp, maxWaitMs);
-    signal.addEventListener("abort", giveUp, { once: true });
-    if (signal.aborted) return giveUp();
-    for (const dispatcher of dispatchers) {
-      if (settled) return;
-      leave.push(dispatcher.wait(maxWaitMs, settle));
-    }
-  });
 }
 
 /** Memory storage: jobs are derived from the log, and every fsync they would cost is one that a fact could have had. */
@@ -178,6 +198,20 @@ function jobsStream(name: string, allSubjects: string, replicas: number): Stream
   };
 }
 
-function routeSubject(prefix: string, { queue, workspaceId, handler }: JobRoute): string {
-  return `${prefix}.job.${queue}.${workspaceId}.${handler}`;
+/** `<queue>.<workspace>.<handler>` */
+function routeKey({ queue, workspaceId, handler }: JobRoute): string {
+  return `${queue}.${workspaceId}.${handler}`;
+}
+
+function laneFilter(prefix: string, key: string, priority: number): string {
+  return `${prefix}.job.${key}.${priority}.*`;
+}
+
+function jobSubject(prefix: string, job: JobRoute & Pick<Job, "priority" | "runId">): string {
+  return `${prefix}.job.${routeKey(job)}.${job.priority}.${job.runId}`;
+}
+
+function placeOf(prefix: string, subject: string): { key: string; priority: number; runId: string } {
+  const tokens = subject.slice(`${prefix}.job.`.length).split(".");
+  return { key: tokens.slice(0, 3).join("."), priority: Number(tokens[3]), runId: tokens[4] ?? "" };
 }

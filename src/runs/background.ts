@@ -7,6 +7,11 @@ export interface Background {
   start(work: () => Promise<unknown>, failed?: () => void): void;
 }
 
+interface Piece {
+  readonly work: () => Promise<unknown>;
+  readonly failed: (() => void) | undefined;
+}
+
 /** Pieces of work under way at the same time: each is a write to the log or two. */
 const concurrency = 32;
 /** The pauses before each repetition. */
@@ -14,11 +19,26 @@ const pausesMs = [100, 1_000, 5_000];
 
 /** Works until the signal aborts; what is left then stays undone. */
 export function createBackground(log: Logger, signal: AbortSignal): Background {
-  const waiting: (() => Promise<void>)[] = [];
+  let waiting: Piece[] = [];
   let first = 0;
-  let running = 0;
+  let hands = 0;
 
-  async function perform(work: () => Promise<unknown>, failed?: () => void): Promise<void> {
+  function next(): Piece | undefined {
+    const piece = waiting[first++];
+    // Cuts in large pieces: shifting one by one would move the whole array each time.
+    if (piece === undefined || first > 1_024) {
+      waiting = waiting.slice(first);
+      first = 0;
+    }
+    return signal.aborted ? undefined : piece;
+  }
+
+  async function workOff(): Promise<void> {
+    for (let piece = next(); piece !== undefined; piece = next()) await perform(piece);
+    hands--;
+  }
+
+  async function perform({ work, failed }: Piece): Promise<void> {
     for (const pauseMs of [...pausesMs, undefined]) {
       try {
         await work();
@@ -32,30 +52,12 @@ export function createBackground(log: Logger, signal: AbortSignal): Background {
     failed?.();
   }
 
-  function next(): void {
-    const piece = waiting[first++];
-    if (first > 1_024 && first * 2 > waiting.length) {
-      waiting.splice(0, first);
-      first = 0;
-    }
-    if (piece === undefined) {
-      waiting.length = 0;
-      first = 0;
-      running--;
-      return;
-    }
-    void piece().then(next);
-  }
-
   return {
     start(work, failed) {
-      if (signal.aborted) return;
-      waiting.push(async () => {
-        if (!signal.aborted) await perform(work, failed);
-      });
-      if (running === concurrency) return;
-      running++;
-      next();
+      waiting.push({ work, failed });
+      if (hands === concurrency) return;
+      hands++;
+      void workOff();
     },
   };
 }

@@ -27,8 +27,11 @@ export interface ChildrenDeps {
 }
 
 const pageSize = 5_000;
-/** Runs that ended last: a child that is created in the moment in which its parent ends is found by them. */
-const rememberedEnds = 10_000;
+/**
+ * The runs that ended last, at least so many, are remembered: a child that is created in the moment in which its parent ends
+ * is found by them.
+ */
+const rememberedEnds = 5_000;
 /** Look-ups without any reason come every so many sweeps. */
 const lookEvery = 120;
 
@@ -44,7 +47,9 @@ export function createChildren({ db, command, background }: ChildrenDeps): Child
   // By workspace and run, of open children only.
   const parents = new Map<string, string>();
   const children = new Map<string, Set<string>>();
-  const ended = new Map<string, RunStatus>();
+  // Two pieces, of which the older is dropped whole: a Map that loses its first entry again and again gets slow.
+  let ended = new Map<string, RunStatus>();
+  let endedBefore = ended;
   // Who began just now does not know what was missed before.
   let isDoubtful = true;
   let sweeps = 0;
@@ -72,8 +77,9 @@ export function createChildren({ db, command, background }: ChildrenDeps): Child
 
   function remember(key: string, status: RunStatus): void {
     ended.set(key, status);
-    const [oldest] = ended.keys();
-    if (ended.size > rememberedEnds && oldest !== undefined) ended.delete(oldest);
+    if (ended.size < rememberedEnds) return;
+    endedBefore = ended;
+    ended = new Map();
   }
 
   function tell({ workspaceId, runId, parentRunId }: Child, status: RunStatus, cause?: Event): void {
@@ -120,7 +126,8 @@ export function createChildren({ db, command, background }: ChildrenDeps): Child
         if (parentRunId === "") return;
         const child = { workspaceId: event.workspaceId, runId, parentRunId };
         add(child);
-        const parentStatus = ended.get(`${event.workspaceId}/${parentRunId}`);
+        const key = `${event.workspaceId}/${parentRunId}`;
+        const parentStatus = ended.get(key) ?? endedBefore.get(key);
         if (parentStatus !== undefined) cancel(child, parentStatus, event);
         return;
       }

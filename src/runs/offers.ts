@@ -195,7 +195,7 @@ export function createOffers(deps: OffersDeps): Offers {
     }
   }
 
-  function look(workspaceId: string, runId: string): void {
+  function lookAt(workspaceId: string, runId: string): void {
     const key = `${workspaceId}/${runId}`;
     if (!looks.has(key)) looks.set(key, { workspaceId, runId, tries: 0 });
     wake();
@@ -203,7 +203,7 @@ export function createOffers(deps: OffersDeps): Offers {
 
   return {
     look(workspaceId, runId) {
-      if (!admission.standsInLine(workspaceId, runId)) look(workspaceId, runId);
+      if (!admission.standsInLine(workspaceId, runId)) lookAt(workspaceId, runId);
     },
     async start() {
       for (const workspaceId of admission.workspaces()) await count(workspaceId);
@@ -223,7 +223,7 @@ export function createOffers(deps: OffersDeps): Offers {
       await flush();
     },
     async compare(position) {
-      for (const { workspaceId, runId } of await findDisagreements(deps, position)) look(workspaceId, runId);
+      for (const { workspaceId, runId } of await findDisagreements(deps, position)) lookAt(workspaceId, runId);
     },
     waiting: () => admission.waiting(),
     [Symbol.dispose]: () => {

@@ -68,11 +68,12 @@ async function react(options: ReactorsOptions, playing: AbortSignal): Promise<vo
   const upToDate = await isUpToDate(options, signal);
   if (!upToDate) log.warn("the tables are behind: until they are not, limits and waits rest on what they have");
   const command = createSystemCommand(aggregates, ids);
-  const background = createBackground(log, signal);
+  // A run with thousands of children is told of them one by one: nobody else's time has to wait for that.
+  const background = () => createBackground(log, signal);
   const wake = () => subscription.wake();
   using offers = createOffers({ ...options, db, admission: await options.openAdmission(), signal, wake });
-  using timers = createWakeTimers({ db, clock, command, background });
-  const children = createChildren({ db, command, background });
+  using timers = createWakeTimers({ db, clock, command, background: background() });
+  const children = createChildren({ db, command, background: background() });
   await offers.start();
   await children.start();
   const reactions = { offers, timers, children };

@@ -20,8 +20,8 @@ afterAll(async () => {
 const never = new AbortController().signal;
 const route = { workspaceId: "ws_test", queue: "default", handler: "echo" };
 
-function job(number: number): Job {
-  return { ...route, runId: `run_${number}`, jobId: `job_${number}` };
+function job(number: number, priority = 0): Job {
+  return { ...route, runId: `run_${number}`, jobId: `job_${number}`, priority };
 }
 
 /** The run of the next job, which is done with it. */

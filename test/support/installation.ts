@@ -31,8 +31,8 @@ export interface TestServer extends AsyncDisposable {
   readonly url: string;
   /** Drains and closes it; what its clients have open ends. Doing it twice is fine. */
   stop(): Promise<void>;
-  /** Serves again, on the same port. */
-  start(): Promise<void>;
+  /** Serves again, on the same port; plays every role unless told otherwise. */
+  start(roles?: ReadonlySet<Role>): Promise<void>;
 }
 
 /** A whole Signalbox on stores of its own. Disposing it closes its clients and servers and removes what it stored. */
@@ -107,8 +107,8 @@ async function openServer(options: ServeOptions): Promise<TestServer> {
   return {
     url,
     stop,
-    async start() {
-      serving ??= await serve({ ...options, port: Number(new URL(url).port) });
+    async start(playing = roles) {
+      serving ??= await serve({ ...options, roles: playing, port: Number(new URL(url).port) });
     },
     [Symbol.asyncDispose]: stop,
   };
