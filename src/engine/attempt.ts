@@ -1,19 +1,19 @@
-import type { Value } from "@bufbuild/protobuf/wkt";
-import type { Run, RunError } from "../../gen/signalbox/v1/run_pb.ts";
-import { createBackoff, pause } from "../client/backoff.ts";
-import { type JsonValue, NotJsonError, valueToJson } from "../client/json.ts";
-import { isTransient } from "../client/reason.ts";
-import { createContext } from "./context.ts";
+import type { Run } from "../../gen/signalbox/v1/run_pb.ts";
+import { createCommands } from "./commands.ts";
+import { createContext, type Equipment } from "./context.ts";
+import { openCourse } from "./course.ts";
 import type { Handler } from "./handler.ts";
-import { HandlerError, refusalOf, runErrorOf } from "./handler-error.ts";
-import { type Claim, type Engine, type Lease, openLease } from "./lease.ts";
+import { RunStoppedError, type StopCause } from "./handler-error.ts";
+import type { Heartbeats } from "./heartbeats.ts";
+import { type Claim, type Lease, openLease } from "./lease.ts";
+import { createLedger } from "./ledger.ts";
 import { type WorkerLog, withFields } from "./log.ts";
-import { optionalValue } from "./records.ts";
+import { type Outcome, outcomeOf, outcomeWithout, release, report } from "./outcome.ts";
 
 /** A claimed run at work. */
 export interface Attempt {
   readonly run: Run;
-  /** Resolves when the handler has ended and its outcome is on record, or can not get there. Never rejects. */
+  /** Resolves when the run is out of this worker's hands, or its outcome can not be recorded. Never rejects. */
   readonly done: Promise<void>;
   /** Aborts the handler and gives the run back to be claimed again. Resolves when that is on record, or `signal` aborts. */
   giveBack(reason: string, signal: AbortSignal): Promise<void>;
@@ -21,32 +21,31 @@ export interface Attempt {
 
 /** What an attempt needs beside the claim. */
 export interface AttemptOptions {
-  readonly engine: Engine;
+  readonly equipment: Equipment;
+  readonly heartbeats: Heartbeats;
   readonly handler: Handler;
   readonly log: WorkerLog;
   /** Told what the handler threw, and what the server did not take. */
   readonly onError: (error: unknown, run: Run) => void;
+  /** How long the handler may stand still in the middle of a replay, in milliseconds, default 10,000. */
+  readonly replayPatienceMs?: number | undefined;
 }
-
-/** How long a handler may go on after its signal has aborted before that is worth a line in the log. */
-const ignoredMs = 10_000;
-
-/** How a handler ended. */
-type Outcome =
-  | { readonly ok: true; readonly output: Value | undefined }
-  | { readonly ok: false; readonly error: RunError };
 
 /** Starts working on a claimed run. */
 export function startAttempt(options: AttemptOptions, claim: Claim): Attempt {
-  const { engine, onError } = options;
+  const { equipment, onError } = options;
+  const { engine, telemetry } = equipment;
   const { run, leaseToken } = claim;
   const log = withFields(options.log, { run_id: run.runId, attempt: run.attempt });
-  const lease = openLease(engine, claim, log);
+  const lease = openLease(options.heartbeats, claim, log);
   let reporting = false;
 
   async function work(): Promise<void> {
     try {
-      const outcome = await outcomeOf(options, claim, lease, log);
+      const outcome = await telemetry.invokeAgent(run, () => outcomeOfAttempt(options, claim, lease, log));
+      if (outcome === "given back") return;
+      // What a handler throws because it was told to stop is no failure of its own.
+      if (!outcome.ok && !lease.signal.aborted) onError(outcome.error, run);
       reporting = true;
       lease.finish();
       await report(engine, lease, leaseToken, outcome, (error) => onError(error, run));
@@ -60,13 +59,7 @@ export function startAttempt(options: AttemptOptions, claim: Claim): Attempt {
   }
 
   const done = work();
-  // The other slots go on; this one is taken until the handler ends.
-  lease.signal.addEventListener("abort", () => {
-    if (lease.why() === "finished") return;
-    const timer = setTimeout(() => log.warn({ why: lease.why() }, "handler ignores its signal"), ignoredMs);
-    timer.unref();
-    void done.then(() => clearTimeout(timer));
-  });
+  warnOfDeafHandler(lease, done, log);
   return {
     run,
     done,
@@ -81,74 +74,53 @@ export function startAttempt(options: AttemptOptions, claim: Claim): Attempt {
   };
 }
 
-async function outcomeOf(
-  { engine, handler, onError }: AttemptOptions,
+/** How the handler ends, unless the run is given back before that: to wait, or to stand still. */
+async function outcomeOfAttempt(
+  { equipment, handler, onError, replayPatienceMs: patienceMs }: AttemptOptions,
   claim: Claim,
   lease: Lease,
   log: WorkerLog,
-): Promise<Outcome> {
-  try {
-    const context = createContext(engine, claim, lease, log);
-    const output = await handler(context, inputOf(claim.run));
-    return { ok: true, output: optionalValue(output, "the output", "OUTPUT_NOT_SERIALIZABLE") };
-  } catch (error) {
-    // What a handler throws because it was told to stop is no failure of its own.
-    if (!lease.signal.aborted) onError(error, claim.run);
-    return { ok: false, error: runErrorOf(error) };
+): Promise<Outcome | "given back"> {
+  const { run } = claim;
+  const ledger = createLedger(equipment.engine, claim.leaseToken, lease);
+  const course = openCourse({ claim, lease, ledger, patienceMs });
+  const commands = createCommands({
+    replay: course.replay,
+    signal: lease.signal,
+    fetch: ledger.fetch,
+    onLate(kind, name) {
+      log.warn({ kind, name }, "the handler asked for something after it had ended; that is not done");
+      onError(new RunStoppedError("finished"), run);
+    },
+  });
+  const { context, settle } = createContext({ equipment, claim, lease, ledger, course, commands, log });
+  const handled = outcomeOf(handler, context, run).finally(() => {
+    commands.close();
+    course.journal.seal();
+  });
+  await Promise.race([handled.then(settle), course.departed]);
+  const departure = await course.close();
+  if (departure !== undefined) {
+    return departure.why === "failed" ? { ok: false, error: departure.error } : "given back";
   }
+  const missing = course.replay.missing();
+  const outcome = await handled;
+  return missing === undefined || lease.signal.aborted ? outcome : outcomeWithout(missing, outcome);
 }
 
-function inputOf({ input }: Run): JsonValue | undefined {
-  try {
-    return valueToJson(input);
-  } catch (error) {
-    if (!(error instanceof NotJsonError)) throw error;
-    throw new HandlerError("INVALID_INPUT", error.message, { retryable: false, cause: error });
-  }
-}
+/** How long a handler may go on after its signal has aborted before that is worth a line in the log. */
+const ignoredMs = 10_000;
 
-/** Writes the outcome; an output that the server refuses becomes a failure for good. Throws what can not be written. */
-async function report(
-  engine: Engine,
-  lease: Lease,
-  leaseToken: string,
-  outcome: Outcome,
-  onRefusal: (error: unknown) => void,
-): Promise<void> {
-  let failure = outcome.ok ? undefined : outcome.error;
-  if (outcome.ok) {
-    try {
-      await lease.write((call) => engine.completeRun({ leaseToken, output: outcome.output }, call));
-    } catch (error) {
-      if (lease.signal.aborted) throw error;
-      onRefusal(error);
-      failure = runErrorOf(refusalOf(error));
-    }
-  }
-  if (failure === undefined) return;
-  const error = failure;
-  await lease.write((call) => engine.failRun({ leaseToken, error }, call));
-}
+const endsByItself: ReadonlySet<StopCause | undefined> = new Set(["finished", "suspended", "paused"]);
 
-/** Gives the run back. What does not get through is made up for by the lease, which lapses. */
-async function release(
-  engine: Engine,
-  leaseToken: string,
-  reason: string,
-  signal: AbortSignal,
-  log: WorkerLog,
-): Promise<void> {
-  const backoff = createBackoff(50, 1_000);
-  while (!signal.aborted) {
-    try {
-      await engine.releaseRun({ leaseToken, reason }, { signal });
-      return;
-    } catch (error) {
-      log.warn({ err: error }, "run could not be given back");
-      if (!isTransient(error)) return;
-    }
-    await pause(backoff.next(), signal);
-  }
+/** The other slots go on; the one of a handler that does not listen is taken until it ends. */
+function warnOfDeafHandler(lease: Lease, done: Promise<void>, log: WorkerLog): void {
+  lease.signal.addEventListener("abort", () => {
+    if (endsByItself.has(lease.why())) return;
+    const timer = setTimeout(() => log.warn({ why: lease.why() }, "handler ignores its signal"), ignoredMs);
+    timer.unref();
+    void done.then(() => clearTimeout(timer));
+  });
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -1,111 +1,114 @@
-import { StepStatus, type ToolCall, ToolCallStatus, ToolCallStatusSchema } from "../../gen/signalbox/v1/run_pb.ts";
-import { valueToJson } from "../client/json.ts";
-import type { HandlerContext, StepOptions, StepScope, ToolOptions, ToolOutcome, ToolScope } from "./handler.ts";
-import { HandlerError, ToolOutcomeUnknownError } from "./handler-error.ts";
+import { pause } from "../client/backoff.ts";
+import type { SignalboxClient } from "../client/clients.ts";
+import type { ModelClient } from "../models/model.ts";
+import type { ToolRegistry } from "../tools/registry.ts";
+import { createChance } from "./chance.ts";
+import { createChildren } from "./children.ts";
+import type { Commands } from "./commands.ts";
+import type { Course } from "./course.ts";
+import { createEmitter } from "./emit.ts";
+import type { HandlerContext } from "./handler.ts";
+import { HandlerError } from "./handler-error.ts";
 import type { Claim, Engine, Lease } from "./lease.ts";
-import type { WorkerLog } from "./log.ts";
-import { type Ending, optionalValue, record, recordEnd } from "./records.ts";
-import { createUsageMeter } from "./usage.ts";
+import type { Ledger } from "./ledger.ts";
+import { type WorkerLog, withFields } from "./log.ts";
+import { createMessages } from "./messages.ts";
+import { createModelRequests } from "./model-requests.ts";
+import { serverClock } from "./server-clock.ts";
+import { createSleeps } from "./sleeps.ts";
+import { createSteps } from "./steps.ts";
+import type { Telemetry } from "./telemetry.ts";
+import { createToolCalls } from "./tool-calls.ts";
 
-/** The context of one attempt; everything it records goes through the lease. */
-export function createContext(engine: Engine, claim: Claim, lease: Lease, log: WorkerLog): HandlerContext {
+/** How long the end of a handler waits for what it has emitted last, in milliseconds. */
+const lastWordsMs = 250;
+
+/** What the handlers of a worker have in common. */
+export interface Equipment {
+  readonly client: SignalboxClient;
+  readonly engine: Engine;
+  readonly tools: ToolRegistry;
+  /** Undefined when the worker has no models. */
+  readonly models: ModelClient | undefined;
+  readonly telemetry: Telemetry;
+  /** Sleeps that last longer than this, in milliseconds, are waited for without a worker. */
+  readonly longestHeldSleepMs: number;
+}
+
+/** What one attempt adds to it. */
+export interface ContextOptions {
+  readonly equipment: Equipment;
+  readonly claim: Claim;
+  readonly lease: Lease;
+  readonly ledger: Ledger;
+  readonly course: Course;
+  readonly commands: Commands;
+  readonly log: WorkerLog;
+}
+
+/** The context of one attempt, and what is to be done when the handler has ended. */
+export interface OpenContext {
+  readonly context: HandlerContext;
+  /** Resolves when no tool is under way whose outcome would be unknown later, and what was emitted has been shown. */
+  settle(): Promise<void>;
+}
+
+/** The context of one attempt. */
+export function createContext(options: ContextOptions): OpenContext {
+  const { equipment, claim, lease, ledger, course, commands, log } = options;
   const { run, leaseToken, unknownToolCalls } = claim;
-  const recordedSteps = new Map(claim.recordedSteps.map((earlier) => [earlier.key, earlier]));
-  const unknownCalls = new Map(unknownToolCalls.map((call) => [call.key, call]));
-  const openSteps = new Map<string, Promise<unknown>>();
-  const openCalls = new Map<string, Promise<unknown>>();
-
-  async function step<T>(key: string, fn: (scope: StepScope) => T | Promise<T>, options: StepOptions): Promise<T> {
-    lease.signal.throwIfAborted();
-    const earlier = recordedSteps.get(key);
-    if (earlier !== undefined) return valueToJson(earlier.output) as T;
-    const input = optionalValue(options.input, `the input of step ${key}`, "INPUT_NOT_SERIALIZABLE");
-    const request = { leaseToken, key, name: options.name ?? "", input };
-    const { step: started } = await record(lease, (call) => engine.startStep(request, call));
-    const { stepId, status, output } = present(started, "StartStep");
-    if (status === StepStatus.COMPLETED) return valueToJson(output) as T;
-    const usage = createUsageMeter();
-    const ending: Ending = {
-      succeed: (value, call) => engine.completeStep({ leaseToken, stepId, output: value, usage: usage.total() }, call),
-      fail: (error, call) => engine.failStep({ leaseToken, stepId, error, usage: usage.total() }, call),
-    };
-    return recordEnd(lease, log, `the output of step ${key}`, ending, () => fn({ stepId, addUsage: usage.add }));
-  }
-
-  async function tool<T>(key: string, options: ToolOptions, fn: (scope: ToolScope) => T | Promise<T>): Promise<T> {
-    lease.signal.throwIfAborted();
-    const unknown = unknownCalls.get(key);
-    if (unknown !== undefined) throw outcomeUnknown(unknown);
-    const { args, stepId = "", tool: name, effect, idempotent = false } = options;
-    const given = optionalValue(args, `the arguments of tool call ${key}`, "INPUT_NOT_SERIALIZABLE");
-    const request = { leaseToken, key, stepId, tool: name, effect, idempotent, arguments: given };
-    const answer = await record(lease, (call) => engine.startToolCall(request, call));
-    const started = present(answer.toolCall, "StartToolCall");
-    const { toolCallId } = started;
-    if (isEnded(started)) return valueToJson(started.result) as T;
-    const usage = createUsageMeter();
-    const ending: Ending = {
-      succeed: (value, call) =>
-        engine.succeedToolCall({ leaseToken, toolCallId, result: value, usage: usage.total() }, call),
-      fail: (error, call) => engine.failToolCall({ leaseToken, toolCallId, error, usage: usage.total() }, call),
-    };
-    return recordEnd(lease, log, `the result of tool call ${key}`, ending, () =>
-      fn({ toolCallId, addUsage: usage.add }),
-    );
-  }
-
-  async function reconcile(key: string, outcome: ToolOutcome): Promise<void> {
-    const unknown = unknownCalls.get(key);
-    if (unknown === undefined) {
-      const message = `no tool call ${key} of this run waits to be reconciled; see ctx.unknownToolCalls`;
-      throw new HandlerError("TOOL_CALL_NOT_FOUND", message, { retryable: false });
-    }
-    // A result that is set, null at least, is what says that the call took effect.
-    const found = outcome.tookEffect ? (outcome.result ?? null) : undefined;
-    const result = optionalValue(found, `the result of tool call ${key}`, "OUTPUT_NOT_SERIALIZABLE");
-    const request = { leaseToken, toolCallId: unknown.toolCallId, result, note: outcome.note };
-    await record(lease, (call) => engine.reconcileToolCall(request, call));
-    unknownCalls.delete(key);
-  }
-
-  return {
-    run,
+  const { client, engine, tools, models, telemetry } = equipment;
+  const { activity, replay, journal, waits, inbox } = course;
+  const { signal } = lease;
+  const emitter = createEmitter({ engine, leaseToken, signal, log });
+  const shared = { run, commands, ledger, journal, activity, waits, signal };
+  const steps = createSteps({ ...shared, emitter });
+  const toolCalls = createToolCalls({ ...shared, unknownToolCalls, registry: tools, client, telemetry, log });
+  const children = createChildren({ ...shared, runs: client.runs });
+  const context: HandlerContext = {
+    currentRun: run,
     attempt: run.attempt,
-    signal: lease.signal,
+    signal,
+    client,
+    tools,
     unknownToolCalls,
-    log,
-    step: (key, fn, options = {}) => shared(openSteps, key, () => step(key, fn, options)),
-    tool: (key, options, fn) => shared(openCalls, key, () => tool(key, options, fn)),
-    reconcile,
+    log: withReplay(log, () => !replay.isDone()),
+    step: steps.step,
+    tool: toolCalls.tool,
+    reconcile: toolCalls.reconcile,
+    model: createModelRequests({ ...shared, client: models, steps, telemetry }),
+    sleep: createSleeps({ ...shared, serverNowMs: serverClock(claim), longestHeldMs: equipment.longestHeldSleepMs }),
+    run: children.run,
+    runAll: children.runAll,
+    waitForMessage: createMessages({ ...shared, inbox, events: client.events }),
+    artifact,
+    emit(delta) {
+      if (replay.isDone()) emitter.emit(delta, "output");
+    },
+    now: () => new Date(course.now()),
+    random: createChance(run.runId),
+  };
+  return {
+    context,
+    async settle() {
+      // What is shown is not worth more than a moment: the output is on record soon.
+      await Promise.all([toolCalls.ended(), Promise.race([emitter.flush(), pause(lastWordsMs, signal)])]);
+    },
   };
 }
 
-/** One promise for everyone who asks for a key while it is open: what is done once is not done twice side by side. */
-function shared<T>(open: Map<string, Promise<unknown>>, key: string, fn: () => Promise<T>): Promise<T> {
-  const earlier = open.get(key);
-  if (earlier !== undefined) return earlier as Promise<T>;
-  const promise = fn().finally(() => open.delete(key));
-  open.set(key, promise);
-  return promise;
+async function artifact(): Promise<never> {
+  const message = "this version of Signalbox has no store for artifacts; keep them elsewhere and return where";
+  throw new HandlerError("ARTIFACTS_UNAVAILABLE", message, { retryable: false });
 }
 
-/** True when the result is on record, false when the call is to be made now. Throws when neither is so. */
-function isEnded(call: ToolCall): boolean {
-  const { key, status } = call;
-  if (status === ToolCallStatus.STARTED) return false;
-  if (status === ToolCallStatus.SUCCEEDED || status === ToolCallStatus.RECONCILED) return true;
-  if (status === ToolCallStatus.UNKNOWN) throw outcomeUnknown(call);
-  const name = ToolCallStatusSchema.value[status]?.localName ?? String(status);
-  throw new HandlerError("TOOL_CALL_NOT_STARTED", `tool call ${key} is ${name}; it may not be made now`);
-}
-
-function outcomeUnknown(call: ToolCall): ToolOutcomeUnknownError {
-  const { key, tool } = call;
-  const message = `an earlier attempt called ${tool} (tool call ${key}) and its outcome is unknown; find out what happened and call ctx.reconcile("${key}", …)`;
-  return new ToolOutcomeUnknownError(message, call);
-}
-
-function present<T>(message: T | undefined, method: string): T {
-  if (message === undefined) throw new HandlerError("BAD_ANSWER", `the server's answer to ${method} is empty`);
-  return message;
+function withReplay(log: WorkerLog, isReplaying: () => boolean): WorkerLog {
+  const marked = withFields(log, { replay: true });
+  const now = () => (isReplaying() ? marked : log);
+  return {
+    debug: (fields, message) => now().debug(fields, message),
+    info: (fields, message) => now().info(fields, message),
+    warn: (fields, message) => now().warn(fields, message),
+    error: (fields, message) => now().error(fields, message),
+  };
 }

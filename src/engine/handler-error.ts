@@ -3,6 +3,8 @@ import { create } from "@bufbuild/protobuf";
 import { ConnectError } from "@connectrpc/connect";
 import { type RunError, RunErrorSchema, type ToolCall } from "../../gen/signalbox/v1/run_pb.ts";
 import { isTooLarge, reasonOf } from "../client/reason.ts";
+import { ModelError } from "../models/model.ts";
+import { ToolError } from "../tools/tool-error.ts";
 
 /** What a handler throws to say how it failed. Any other error counts as `HANDLER_ERROR`, retryable. */
 export class HandlerError extends Error {
@@ -40,6 +42,17 @@ export class ToolOutcomeUnknownError extends HandlerError {
   }
 }
 
+/** Thrown by `ctx.run` for a child run that failed or was canceled: the child's code, and its message behind the run's id. */
+export class ChildRunError extends HandlerError {
+  override readonly name = "ChildRunError";
+  readonly childRunId: string;
+
+  constructor(childRunId: string, code: string, message: string) {
+    super(code, message, { retryable: false });
+    this.childRunId = childRunId;
+  }
+}
+
 /** Why the signal of a handler aborted. */
 export type StopCause =
   /** The run was canceled, or failed at its deadline. */
@@ -50,6 +63,10 @@ export type StopCause =
   | "lease_lost"
   /** The worker shuts down and gives the run back. */
   | "draining"
+  /** The run waits; its handler starts again from its first line when the wait is over. */
+  | "suspended"
+  /** The run stands still until somebody resumes it. */
+  | "paused"
   /** The handler has returned or thrown; what it left running has nothing to write to. */
   | "finished";
 
@@ -58,6 +75,8 @@ const stopMessages: Record<StopCause, string> = {
   deadline: "the run's deadline is over",
   lease_lost: "the lease is lost; another worker may have the run",
   draining: "the worker shuts down and gives the run back",
+  suspended: "the run waits, and its handler will start again",
+  paused: "the run is paused, and its handler will start again",
   finished: "the handler has ended already",
 };
 
@@ -72,13 +91,33 @@ export class RunStoppedError extends Error {
   }
 }
 
+const unshowable = "the handler threw something that can not be shown";
+
 /** The most characters that the record takes of a message. */
 const maxMessageLength = 50_000;
 
-/** What goes on record for whatever a handler threw. */
+/** What goes on record for whatever a handler, a tool or a model threw. Never throws. */
 export function runErrorOf(thrown: unknown): RunError {
-  const { code, retryable } = thrown instanceof HandlerError ? thrown : { code: "HANDLER_ERROR", retryable: true };
-  return create(RunErrorSchema, { code, message: fitting(messageOf(thrown)), retryable });
+  const error = tame(thrown);
+  const hasCode = error instanceof HandlerError || error instanceof ModelError || error instanceof ToolError;
+  const { code, retryable } = hasCode ? error : { code: "HANDLER_ERROR", retryable: true };
+  return create(RunErrorSchema, { code: code.slice(0, 100), message: fitting(messageOf(error)), retryable });
+}
+
+/** A recorded failure as the handler gets it: the same when it happens and in a replay, the cause apart. */
+export function failureOf({ code, message, retryable }: RunError, cause?: unknown): HandlerError {
+  if (cause instanceof HandlerError) return cause;
+  return new HandlerError(code === "" ? "HANDLER_ERROR" : code, message, { retryable, cause });
+}
+
+/** What was thrown, or an Error in its place when looking at it throws, as a proxy may. */
+export function tame(thrown: unknown): unknown {
+  try {
+    Object.getPrototypeOf(Object(thrown));
+    return thrown;
+  } catch {
+    return new HandlerError("HANDLER_ERROR", unshowable);
+  }
 }
 
 /** What the server answers to a record that it does not take, as the handler's failure; nothing is gained by a retry. */
@@ -89,9 +128,13 @@ export function refusalOf(error: unknown): HandlerError {
 }
 
 function messageOf(thrown: unknown): string {
-  if (!(thrown instanceof Error)) return `the handler threw ${inspect(thrown)}, which is no Error`;
-  const message = thrown instanceof ConnectError ? thrown.rawMessage : thrown.message;
-  return message === "" ? thrown.name : message;
+  try {
+    if (!(thrown instanceof Error)) return `the handler threw ${inspect(thrown)}, which is no Error`;
+    const message = String(thrown instanceof ConnectError ? thrown.rawMessage : thrown.message);
+    return message === "" ? String(thrown.name) : message;
+  } catch {
+    return unshowable;
+  }
 }
 
 function fitting(message: string): string {

@@ -1,21 +1,28 @@
-import { setTimeout as sleep } from "node:timers/promises";
+import { setTimeout as pause } from "node:timers/promises";
 import type { JsonValue } from "../client/json.ts";
 import type { Handler } from "./handler.ts";
 import { HandlerError } from "./handler-error.ts";
 
-/** The handlers that come with Signalbox, to try it with: `echo`, `sleep`, `flaky`, `steps`. */
+/** The handlers that come with Signalbox, to try it with: `echo`, `sleep`, `work`, `flaky`, `steps`, `children`, `wait`. */
 export const builtInHandlers = {
   /** Returns its input. */
   echo: (_ctx, input) => input,
 
-  /** Takes {"ms": 0 to 86,400,000}, waits that long, then returns its input. */
+  /** Takes {"ms": 0 to 86,400,000}, waits that long, without a worker when it is more than a second, then returns its input. */
   sleep: async (ctx, input) => {
-    await sleep(wholeNumber(input, "ms", 86_400_000), undefined, { signal: ctx.signal });
+    await ctx.sleep(wholeNumber(input, "ms", 86_400_000));
+    return input;
+  },
+
+  /** Takes {"ms": 0 to 86,400,000}, keeps a worker busy that long in one step, then returns its input. */
+  work: async (ctx, input) => {
+    const ms = wholeNumber(input, "ms", 86_400_000);
+    await ctx.step("work", ({ signal }) => pause(ms, undefined, { signal }));
     return input;
   },
 
   /** Takes {"failures": 0 to 100}, fails that many attempts, then returns {"attempts": how many it took}. */
-  flaky: ({ run, attempt }, input) => {
+  flaky: ({ currentRun: run, attempt }, input) => {
     const failures = wholeNumber(input, "failures", 100);
     if (run.failedAttempts < failures) {
       throw new HandlerError("FLAKY", `failure ${run.failedAttempts + 1} of ${failures}, as asked`);
@@ -31,6 +38,24 @@ export const builtInHandlers = {
       steps.push(await ctx.step(`step-${number}`, () => number));
     }
     return { count, steps };
+  },
+
+  /**
+   * Takes {"count": 0 to 1,000, "handler": a handler, default `echo`, "input": what each child gets}, runs that many
+   * children, and returns {"outputs": what they returned}.
+   */
+  children: async (ctx, input) => {
+    const count = wholeNumber(input, "count", 1_000);
+    const { handler = "echo", input: given } = isObject(input) ? input : {};
+    const child = { handler: String(handler), input: given };
+    const outputs = await ctx.runAll(Array.from({ length: count }, () => child));
+    return { outputs: outputs.map((output) => output ?? null) };
+  },
+
+  /** Waits for a message, from the thread that {"thread": …} names or from none, and returns {"message": its content}. */
+  wait: async (ctx, input) => {
+    const thread = isObject(input) ? input["thread"] : undefined;
+    return { message: await ctx.waitForMessage(typeof thread === "string" ? thread : undefined) };
   },
 } as const satisfies Record<string, Handler>;
 

@@ -6,6 +6,7 @@ import { createBackoff, pause } from "../client/backoff.ts";
 import type { SignalboxClient } from "../client/clients.ts";
 import { isTransient, reasonOf } from "../client/reason.ts";
 import { RunStoppedError, type StopCause } from "./handler-error.ts";
+import type { Heartbeats } from "./heartbeats.ts";
 import type { WorkerLog } from "./log.ts";
 
 /** A run that was claimed, and what came with it. */
@@ -25,6 +26,8 @@ export interface Lease {
    * that has aborted, and what the server refuses.
    */
   write<T>(call: (options: CallOptions) => Promise<T>): Promise<T>;
+  /** Calls `listener` when the run is to pause, maybe more than once. */
+  onPause(listener: () => void): void;
   /** The handler is done: no more heartbeats; the outcome may be written for as long as a lease holds. */
   finish(): void;
   /** Ends it: nothing more is written. Only the first cause counts. */
@@ -36,28 +39,35 @@ const writeTimeoutMs = 10_000;
 // Node's timers end after 2^31 - 1 ms; a run with a later deadline hears of it by heartbeat.
 const maxTimerMs = 2 ** 31 - 1;
 
-/** Starts sending heartbeats for a claim. */
-export function openLease(engine: Engine, claim: Claim, log: WorkerLog): Lease {
+/** Has heartbeats sent for a claim. */
+export function openLease(heartbeats: Heartbeats, claim: Claim, log: WorkerLog): Lease {
   const { leaseToken } = claim;
   const ttlMs = claim.leaseTtl === undefined ? 30_000 : durationMs(claim.leaseTtl);
   const stopped = new AbortController();
-  const beating = new AbortController();
+  const pauses = new Set<() => void>();
   let cause: StopCause | undefined;
   let expiry: NodeJS.Timeout | undefined;
   const deadline = deadlineTimer(claim, ttlMs, () => stop("deadline"));
+  const { runId } = claim.run;
+  const kept = heartbeats.keep({ runId, leaseToken, ttlMs, log, onEnd: stop, onPause });
+
+  function onPause(): void {
+    for (const listener of pauses) listener();
+  }
 
   function stop(why: StopCause): void {
     if (cause !== undefined) return;
     cause = why;
-    beating.abort();
+    kept.end();
     clearTimeout(expiry);
     clearTimeout(deadline);
     stopped.abort(new RunStoppedError(why));
   }
 
   function finish(): void {
+    kept.look();
     if (cause !== undefined) return;
-    beating.abort();
+    kept.end();
     clearTimeout(deadline);
     expiry = setTimeout(() => stop("lease_lost"), ttlMs);
   }
@@ -66,6 +76,7 @@ export function openLease(engine: Engine, claim: Claim, log: WorkerLog): Lease {
     const { signal } = stopped;
     const backoff = createBackoff(50, 2_000);
     for (;;) {
+      kept.look();
       signal.throwIfAborted();
       try {
         return await call({ signal, timeoutMs: writeTimeoutMs });
@@ -79,37 +90,14 @@ export function openLease(engine: Engine, claim: Claim, log: WorkerLog): Lease {
     }
   }
 
-  async function beat(): Promise<void> {
-    const { signal } = beating;
-    const intervalMs = Math.floor(ttlMs / 3);
-    const backoff = createBackoff(Math.min(100, intervalMs), Math.min(1_000, intervalMs));
-    let heldUntilMs = performance.now() + ttlMs;
-    let waitMs = intervalMs;
-    for (;;) {
-      await pause(waitMs, signal);
-      if (signal.aborted) return;
-      const sentMs = performance.now();
-      try {
-        const answer = await engine.heartbeat({ leaseToken }, { signal, timeoutMs: intervalMs });
-        if (answer.cancelRequested) return stop("canceled");
-        heldUntilMs = sentMs + ttlMs;
-        waitMs = intervalMs;
-        backoff.reset();
-      } catch (error) {
-        if (signal.aborted) return;
-        const leftMs = heldUntilMs - performance.now();
-        if (reasonOf(error) === "LEASE_LOST" || leftMs <= 0) {
-          log.warn({ err: error }, "lease lost");
-          return stop("lease_lost");
-        }
-        log.debug({ err: error }, "heartbeat failed");
-        waitMs = Math.min(backoff.next(), leftMs);
-      }
-    }
-  }
-
-  void beat();
-  return { signal: stopped.signal, why: () => cause, write, finish, stop };
+  return {
+    signal: stopped.signal,
+    why: () => cause,
+    write,
+    onPause: (listener) => void pauses.add(listener),
+    finish,
+    stop,
+  };
 }
 
 /** A timer for the run's deadline. The two clocks may differ, so the server's time is taken from its own answer. */

@@ -1,39 +1,91 @@
 import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
+import { timestampNow } from "@bufbuild/protobuf/wkt";
+import type { Transport } from "@connectrpc/connect";
+import packageJson from "../../package.json" with { type: "json" };
 import type { Run } from "../../gen/signalbox/v1/run_pb.ts";
+import { WorkerStatus } from "../../gen/signalbox/v1/worker_pb.ts";
 import { pause } from "../client/backoff.ts";
 import { type ClientOptions, createSignalboxClient, type SignalboxClient } from "../client/client.ts";
+import type { ModelClient } from "../models/model.ts";
+import { createToolRegistry, type ToolRegistry } from "../tools/registry.ts";
+import type { Tool } from "../tools/tool.ts";
 import { type Attempt, startAttempt } from "./attempt.ts";
-import { claimRuns, createTroubleLog } from "./claims.ts";
+import { createTroubleLog } from "./claims.ts";
+import type { Equipment } from "./context.ts";
+import type { DefinedHandler } from "./define-handler.ts";
 import type { Handler } from "./handler.ts";
 import { HandlerError } from "./handler-error.ts";
-import type { Claim } from "./lease.ts";
+import { createHandlerTable } from "./handler-table.ts";
+import { createHeartbeatThread } from "./heartbeat-threads.ts";
+import { createHeartbeats, type Heartbeats } from "./heartbeats.ts";
+import type { Claim, Engine } from "./lease.ts";
+import { singleCalls } from "./link.ts";
 import { silentLog, type WorkerLog } from "./log.ts";
+import { publishHandler } from "./publish-handlers.ts";
+import { startReporting } from "./reporting.ts";
 import { createSlots } from "./slots.ts";
+import { createTelemetry, type TelemetryOptions } from "./telemetry.ts";
+import { streamedCalls } from "./work-stream.ts";
 
 /** What a worker does, and for whom. Give `client`, or what createSignalboxClient takes. */
-export interface WorkerOptions extends ClientOptions {
+export interface WorkerOptions extends Omit<ClientOptions, "transport"> {
+  /**
+   * How calls travel: each by itself (`unary`, the default), or runs and records on one stream (`stream`), which takes
+   * HTTP/2. A transport of Connect in place of baseUrl makes single calls.
+   */
+  readonly transport?: Transport | "unary" | "stream" | undefined;
   /** The client to use. It is not closed with the worker; one that the worker made of the other options is. */
   readonly client?: SignalboxClient | undefined;
-  /** The code for each handler name: 1 to 100, named with letters, digits, `_`, `:` and `-`. */
-  readonly handlers: Readonly<Record<string, Handler>>;
+  /** The code for each handler name: 1 to 100, named with letters, digits, `_`, `:` and `-`. `handle` adds more. */
+  readonly handlers?: Readonly<Record<string, Handler | DefinedHandler>> | undefined;
+  /** The tools that handlers call by name, default none. */
+  readonly tools?: Iterable<Tool> | ToolRegistry | undefined;
+  /** The models that handlers ask, for example `createModels()`; default none. */
+  readonly models?: ModelClient | undefined;
+  /**
+   * How long a sleep may be for the worker to wait it out, in milliseconds, default 1,000: giving the run back and getting
+   * it again takes about as much of everybody's time. Longer ones are waited for without a worker.
+   */
+  readonly longestHeldSleepMs?: number | undefined;
+  /** What spans of OpenTelemetry say. */
+  readonly telemetry?: TelemetryOptions | undefined;
   /** The queues to claim from, 1 to 20, default `default`. */
   readonly queues?: readonly string[] | undefined;
   /** Runs at work at the same time, 1 to 10,000, default 4. */
   readonly concurrency?: number | undefined;
   /** What people call the worker, up to 200 characters; default host name, process id and a random part. */
   readonly workerId?: string | undefined;
+  /** What people call the version of the worker's code, up to 200 characters; default that of Signalbox. */
+  readonly version?: string | undefined;
+  /**
+   * How long a handler may block the event loop before its worker's runs are left to others, in milliseconds, default 5
+   * minutes. Until then heartbeats go on from a thread of their own, and people are told on stderr after 5 s. With a
+   * `client` or a transport of Connect, which no other thread can use, a handler loses its run when it blocks for longer
+   * than the lease holds.
+   */
+  readonly maxBlockedMs?: number | undefined;
   /** How long running handlers may go on once the worker is told to stop, in milliseconds, default 10,000. */
   readonly drainTimeoutMs?: number | undefined;
   /** Told what handlers throw, what the server does not take of them, and, without a run, why claiming does not work. */
   readonly onError?: ((error: unknown, run?: Run) => void) | undefined;
   /** Where the worker and its handlers write, default nowhere. */
   readonly log?: WorkerLog | undefined;
+  /**
+   * How long a handler that goes over what is on record may take to ask for what comes next there, before its run fails
+   * with NON_DETERMINISTIC, in milliseconds, default 10,000.
+   */
+  readonly replayPatienceMs?: number | undefined;
 }
 
 /** Claims runs and works on them. */
 export interface Worker extends AsyncDisposable {
   readonly workerId: string;
+  /**
+   * Adds a handler, before `run`; one with an `agent` is published when the worker starts. Throws a TypeError or RangeError
+   * for a name that is taken or can not be one.
+   */
+  handle(name: string, handler: Handler | DefinedHandler): void;
   /**
    * Works until the signal aborts, then takes no more runs, lets the running ones end within drainTimeoutMs and gives the
    * others back. Outlasts a server that is away; rejects when the server refuses the worker for good: its credentials, the
@@ -44,23 +96,41 @@ export interface Worker extends AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-// One call could keep no more than one run on its way, and four held a busy worker at 330 runs a second where 16 reach 400.
-const maxClaimers = 16;
 /** How long giving runs back may take. */
 const releaseTimeoutMs = 5_000;
+/** The most runs that a report names. */
+const maxReportedRuns = 100;
+const defaultMaxBlockedMs = 5 * 60_000;
 
 /** Creates a worker; it connects when it runs. Throws a TypeError or RangeError for options that make no sense. */
 export function createWorker(options: WorkerOptions): Worker {
-  const { handlers, queues = ["default"], concurrency = 4, drainTimeoutMs = 10_000, log = silentLog } = options;
+  const { queues = ["default"], concurrency = 4, drainTimeoutMs = 10_000, log = silentLog, replayPatienceMs } = options;
   const workerId = options.workerId ?? `${hostname().slice(0, 150)}-${process.pid}-${randomBytes(4).toString("hex")}`;
-  const names = Object.keys(handlers);
-  checkOptions(names, queues, concurrency, workerId);
-  const client = options.client ?? createSignalboxClient(options);
-  const { engine } = client;
+  const handlers = createHandlerTable();
+  checkOptions(options.handlers, queues, concurrency, workerId);
+  for (const [name, handler] of Object.entries(options.handlers ?? {})) handlers.add(name, handler);
+  const client = options.client ?? createSignalboxClient(clientOptions(options));
   const slots = createSlots(concurrency);
   const attempts = new Set<Attempt>();
   const stopping = new AbortController();
+  const { version = packageJson.version } = options;
+  const about = { workerId, host: hostname().slice(0, 200), pid: process.pid, version, startTime: timestampNow() };
+  const link =
+    options.transport === "stream"
+      ? streamedCalls({ engine: client.engine, concurrency, describe, log })
+      : singleCalls(client, concurrency);
+  const { engine } = link;
+  const heartbeats = openHeartbeats(options, engine, workerId, log);
+  const equipment = equipmentOf(options, client, engine);
+  let changed = () => {};
   let running: Promise<void> | undefined;
+
+  function describe() {
+    const all = Array.from(attempts, ({ run }) => run.runId);
+    const runIds = all.slice(0, maxReportedRuns);
+    const status = stopping.signal.aborted ? WorkerStatus.DRAINING : WorkerStatus.ACTIVE;
+    return { ...about, queues: [...queues], handlers: handlers.names(), concurrency, status, busy: all.length, runIds };
+  }
 
   function onError(error: unknown, run?: Run): void {
     try {
@@ -71,25 +141,32 @@ export function createWorker(options: WorkerOptions): Worker {
   }
 
   function onClaim(claim: Claim): void {
-    const { handler: name } = claim.run;
-    const handler = Object.hasOwn(handlers, name) ? handlers[name] : undefined;
-    const attempt = startAttempt({ engine, handler: handler ?? missingHandler, log, onError }, claim);
+    const handler = handlers.get(claim.run.handler) ?? missingHandler;
+    const attempt = startAttempt({ equipment, heartbeats, handler, log, onError, replayPatienceMs }, claim);
     attempts.add(attempt);
+    changed();
     void attempt.done.finally(() => {
       attempts.delete(attempt);
       slots.free();
+      changed();
     });
   }
 
   async function claimAll(): Promise<void> {
     const onTrouble = createTroubleLog(log, onError);
-    const claiming = { engine, queues, handlers: names, workerId, slots, onClaim, onTrouble };
-    // One that fails for good stops the others.
-    const claimers = Array.from({ length: Math.min(concurrency, maxClaimers) }, () =>
-      claimRuns(claiming, stopping.signal).finally(() => stopping.abort()),
-    );
-    await Promise.allSettled(claimers);
-    await Promise.all(claimers);
+    const claiming = { queues, handlers: handlers.names(), workerId, slots, onClaim, onTrouble };
+    await link.claim(claiming, stopping.signal).finally(() => stopping.abort());
+  }
+
+  function publish(): void {
+    for (const [name, handler] of handlers.defined()) {
+      if (handler.agent === undefined) continue;
+      publishHandler(client.agents, name, handler, stopping.signal).catch((error: unknown) => {
+        if (stopping.signal.aborted) return;
+        log.error({ err: error, handler: name }, "the agent of a handler could not be published");
+        onError(error);
+      });
+    }
   }
 
   async function drain(): Promise<void> {
@@ -107,7 +184,11 @@ export function createWorker(options: WorkerOptions): Worker {
     const stop = () => stopping.abort();
     if (signal?.aborted) stop();
     signal?.addEventListener("abort", stop);
-    log.info({ worker_id: workerId, queues, handlers: names, concurrency }, "worker started");
+    log.info({ worker_id: workerId, queues, handlers: handlers.names(), concurrency }, "worker started");
+    publish();
+    using reporting = startReporting({ engine, describe, log });
+    ({ changed } = reporting);
+    stopping.signal.addEventListener("abort", changed);
     try {
       await claimAll();
     } finally {
@@ -119,8 +200,13 @@ export function createWorker(options: WorkerOptions): Worker {
 
   return {
     workerId,
+    handle(name, handler) {
+      if (running !== undefined) throw new Error("a worker that runs takes no more handlers; add them before run()");
+      handlers.add(name, handler);
+    },
     run(signal) {
       if (running !== undefined) throw new Error("a worker runs once; create another one");
+      if (handlers.names().length === 0) throw new RangeError(noHandlers);
       running = work(signal);
       return running;
     },
@@ -128,17 +214,49 @@ export function createWorker(options: WorkerOptions): Worker {
       stopping.abort();
       // Whoever called run() hears of its error.
       await running?.catch(() => {});
+      await heartbeats[Symbol.asyncDispose]();
+      await link[Symbol.asyncDispose]();
       if (options.client === undefined) client.close();
     },
   };
+}
+
+/** What the client is made of: how calls travel may be a transport, or a way to use the one that the client makes. */
+function clientOptions({ transport, ...options }: WorkerOptions): ClientOptions {
+  return { ...options, transport: typeof transport === "string" ? undefined : transport };
+}
+
+/** From a thread of their own where that can reach the server. */
+function openHeartbeats(options: WorkerOptions, engine: Engine, workerId: string, log: WorkerLog): Heartbeats {
+  const { baseUrl, protocol, httpVersion, token, workspaceId, headers, maxBlockedMs = defaultMaxBlockedMs } = options;
+  const instead = createHeartbeats(engine);
+  if (options.client !== undefined || baseUrl === undefined) return instead;
+  const client = { baseUrl, protocol, httpVersion, token, workspaceId, headers };
+  return createHeartbeatThread({ instead, log, client, workerId, maxBlockedMs });
+}
+
+function equipmentOf(
+  { tools = [], models, telemetry, longestHeldSleepMs = 1_000 }: WorkerOptions,
+  client: SignalboxClient,
+  engine: Engine,
+): Equipment {
+  const registry = "check" in tools ? tools : createToolRegistry(tools);
+  return { client, engine, tools: registry, models, telemetry: createTelemetry(telemetry), longestHeldSleepMs };
 }
 
 function missingHandler(): never {
   throw new HandlerError("HANDLER_MISSING", "the server gave this worker a run of a handler that it does not have");
 }
 
-function checkOptions(handlers: string[], queues: readonly string[], concurrency: number, workerId: string): void {
-  checkNames("handlers", handlers, 100, /^[A-Za-z0-9_:-]{1,100}$/);
+const noHandlers = "a worker has 1 to 100 handlers; got 0";
+
+function checkOptions(
+  handlers: WorkerOptions["handlers"],
+  queues: readonly string[],
+  concurrency: number,
+  workerId: string,
+): void {
+  if (handlers !== undefined && Object.keys(handlers).length === 0) throw new RangeError(noHandlers);
   checkNames("queues", queues, 20, /^[A-Za-z0-9_-]{1,64}$/);
   if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > 10_000) {
     throw new RangeError(`concurrency is a whole number from 1 to 10000; got ${concurrency}`);
@@ -158,15 +276,41 @@ function checkNames(what: string, names: readonly string[], most: number, patter
 
 export type { JsonValue } from "../client/json.ts";
 export { ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
+export { type DefinedHandler, defineHandler, type HandlerAgent, type HandlerDefinition } from "./define-handler.ts";
 export type {
+  ChildRun,
+  EmittedDelta,
   Handler,
   HandlerContext,
+  ModelOptions,
+  NameOptions,
   StepOptions,
+  StepRetry,
   StepScope,
+  ToolCallOptions,
   ToolOptions,
-  ToolOutcome,
-  ToolScope,
 } from "./handler.ts";
-export { HandlerError, RunStoppedError, ToolOutcomeUnknownError, type StopCause } from "./handler-error.ts";
+export {
+  ChildRunError,
+  HandlerError,
+  RunStoppedError,
+  type StopCause,
+  ToolOutcomeUnknownError,
+} from "./handler-error.ts";
 export { builtInHandlers } from "./handlers.ts";
 export type { WorkerLog } from "./log.ts";
+export { type AgentHandlerOptions, type AgentOutput, createAgentHandler } from "./agent/agent.ts";
+export type { Summarise, SummaryRequest } from "./agent/compaction.ts";
+export * from "../models/model.ts";
+export {
+  createMockModel,
+  type MockModel,
+  type MockReply,
+  type MockRule,
+  type MockScript,
+} from "../models/mock-model.ts";
+export { createModels, type ModelsOptions } from "../models/models.ts";
+export { defineTool } from "../tools/define-tool.ts";
+export { createToolRegistry, type ToolRegistry, type ToolSource } from "../tools/registry.ts";
+export type { Tool, ToolOutcome, ToolPack, ToolScope } from "../tools/tool.ts";
+export { ToolError } from "../tools/tool-error.ts";

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { type Agent, AgentLimitsSchema, AgentSchema, AgentStatus } from "../../gen/signalbox/v1/agent_pb.ts";
 import { PrincipalType, Zone } from "../../gen/signalbox/v1/common_pb.ts";
 import { EventSchema } from "../../gen/signalbox/v1/event_pb.ts";
-import { archiveAgent, createAgent, maxSchemaBytes, updateAgent } from "../../src/agents/decider.ts";
+import { archiveAgent, createAgent, updateAgent } from "../../src/agents/decider.ts";
 import { type AgentState, evolveAgentState } from "../../src/agents/state.ts";
 import type { Draft } from "../../src/eventlog/aggregates.ts";
 import { creating } from "./agents.ts";
@@ -92,27 +92,6 @@ describe("createAgent", () => {
     });
   });
 
-  test.each(["inputSchema", "outputSchema"])("takes %s up to its limit and refuses what is larger", (field) => {
-    const withSchema = (bytes: number) => {
-      const request = creating({ [field]: { description: "x".repeat(bytes) } });
-      return createAgent(absent, { agentId, request, requestDigest: digest });
-    };
-    expect(withSchema(maxSchemaBytes - 100)).toBeDefined();
-    expect(() => withSchema(maxSchemaBytes)).toThrow(
-      expect.objectContaining({
-        reason: "PAYLOAD_TOO_LARGE",
-        metadata: { limit: "262144", size: expect.any(String) as string },
-      }),
-    );
-  });
-
-  test("refuses a schema that is nested too deeply", () => {
-    const nested = Array.from({ length: 40 }).reduce<object>((inner) => ({ items: inner }), {});
-    const deep = () =>
-      createAgent(absent, { agentId, request: creating({ inputSchema: { ...nested } }), requestDigest: digest });
-    expect(deep).toThrow(reason("INVALID_REQUEST"));
-  });
-
   test("records nothing the second time", () => {
     expect(createAgent(created(), { agentId, request: creating(), requestDigest: digest })).toBeUndefined();
   });
@@ -195,11 +174,6 @@ describe("updateAgent", () => {
       inputSchema: undefined,
       outputSchema: { type: "object" },
     });
-  });
-
-  test("refuses a schema beyond its limit", () => {
-    const large = { description: "x".repeat(maxSchemaBytes) };
-    expect(() => change(created(), ["output_schema"], { outputSchema: large })).toThrow(reason("PAYLOAD_TOO_LARGE"));
   });
 
   test.each([

@@ -133,6 +133,63 @@ test("agents are listed newest first, by status, page by page", async () => {
   expect(paused.agents.map(({ agentId }) => agentId)).toEqual([first?.agentId]);
 });
 
+test("agents are listed by the preset they were made from and by handler", async () => {
+  const client = newClient();
+  const created = await Promise.all(
+    [
+      { name: "a", preset: "assistant_basic" },
+      { name: "b", preset: "assistant_rag", handler: "rag" },
+      { name: "c", handler: "rag" },
+    ].map((request) => client.agents.createAgent(request)),
+  );
+  const change = { agentId: created[0]?.agent?.agentId ?? "", handler: "other" };
+  const { position: minPosition } = await client.agents.updateAgent({
+    agent: change,
+    updateMask: { paths: ["handler"] },
+  });
+  const names = async (filter: { preset?: string; handler?: string }) =>
+    (await client.agents.listAgents({ minPosition, ...filter })).agents.map(({ name }) => name).toSorted();
+  expect(await names({ preset: "assistant_basic" })).toEqual(["a"]);
+  expect(await names({ handler: "rag" })).toEqual(["b", "c"]);
+  expect(await names({ preset: "assistant_rag", handler: "rag" })).toEqual(["b"]);
+  expect(await names({ handler: "agent" })).toEqual([]);
+  expect(await names({ handler: "other" })).toEqual(["a"]);
+});
+
+test("an agent keeps its memory, its schemas and every limit", async () => {
+  const client = newClient();
+  const settings = {
+    memory: { sessionHistory: true, compactAfterTokens: 8_000, keepTurns: 2 },
+    inputSchema: { type: "object", properties: { topic: { type: "string" } }, required: ["topic"] },
+    outputSchema: { type: "string" },
+    limits: { budget: { maxTokens: 1_000n, maxActiveTime: { seconds: 60n } }, maxRunning: 3, maxTurns: 8 },
+  };
+  const { agent } = await client.agents.createAgent({ name: "planner", ...settings });
+  expect(agent).toMatchObject(settings);
+  const agentId = agent?.agentId ?? "";
+  const paths = ["memory", "input_schema", "output_schema"];
+  const wanted = { agentId, memory: { sessionHistory: true }, inputSchema: { type: "string" } };
+  const updated = await client.agents.updateAgent({ agent: wanted, updateMask: { paths } });
+  expect(updated.agent).toMatchObject({
+    ...wanted,
+    memory: { sessionHistory: true, keepTurns: 4 },
+    limits: settings.limits,
+  });
+  expect(updated.agent?.outputSchema).toBeUndefined();
+  const listed = await client.agents.listAgents({ minPosition: updated.position });
+  expect(listed.agents).toEqual([updated.agent]);
+});
+
+test("a schema beyond 256 KiB is refused", async () => {
+  const client = newClient();
+  const inputSchema = { description: "x".repeat(256 * 1024) };
+  expect(await refusal(client.agents.createAgent({ name: "planner", inputSchema }))).toMatchObject({
+    code: Code.ResourceExhausted,
+    reason: "PAYLOAD_TOO_LARGE",
+    metadata: { limit: "262144" },
+  });
+});
+
 test("the record of an agent tells its life", async () => {
   const client = newClient();
   const { agentId } = await createAgent(client);

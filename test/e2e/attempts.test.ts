@@ -2,7 +2,7 @@ import { durationFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import { afterAll, describe, expect, test } from "vitest";
 import { RunEndReason, RunStatus } from "../../gen/signalbox/v1/run_pb.ts";
 import { jsonValue, valueToJson } from "../../src/client/client.ts";
-import { HandlerError } from "../../src/engine/worker.ts";
+import { type HandlerContext, HandlerError } from "../../src/engine/worker.ts";
 import { newWorkspaceId, openInstallation } from "../support/installation.ts";
 import { until } from "../support/until.ts";
 import { claim, createAndClaim } from "./claims.ts";
@@ -123,8 +123,10 @@ test("a run that was given back does not count as failed, and waits as long as i
 
 test("a worker that is told to stop gives its runs back", async () => {
   const { client, workspaceId } = newWorkspace();
-  const worker = installation.worker({ workspaceId, drainTimeoutMs: 50 });
-  const runId = await createRun(client, { handler: "sleep", input: jsonValue({ ms: 60_000 }) });
+  const untilStopped = ({ signal }: HandlerContext) =>
+    new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error)));
+  const worker = installation.worker({ workspaceId, drainTimeoutMs: 50, handlers: { busy: untilStopped } });
+  const runId = await createRun(client, { handler: "busy" });
   await until(async () => (await client.runs.getRun({ runId })).run?.status === RunStatus.RUNNING, { what: "a claim" });
   await worker[Symbol.asyncDispose]();
   expect(await client.runs.getRun({ runId })).toMatchObject({ run: { status: RunStatus.QUEUED, failedAttempts: 0 } });

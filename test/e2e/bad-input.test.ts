@@ -120,7 +120,8 @@ describe("fields that break a rule of the contract are named:", () => {
 
 /** Every unary method with each of its ids filled with something else. */
 function malformedIds(): [method: string, path: string, body: object, field: string][] {
-  const free = new Set(["workspace_id", "worker_id", "correlation_id", "actor_id", "request_id"]);
+  // last_run_id is output only.
+  const free = new Set(["workspace_id", "worker_id", "correlation_id", "actor_id", "request_id", "last_run_id"]);
   return methods
     .filter(({ methodKind }) => methodKind === "unary")
     .flatMap((method) =>
@@ -152,9 +153,13 @@ describe("positions from the future", () => {
     const lists = [
       client.runs.listRuns({ minPosition: far }, { timeoutMs: 200 }),
       client.agents.listAgents({ minPosition: far }, { timeoutMs: 200 }),
+      client.schedules.listSchedules({ minPosition: far }, { timeoutMs: 200 }),
+      client.sessions.listSessions({ minPosition: far }, { timeoutMs: 200 }),
       client.events.listEvents({ minPosition: far }, { timeoutMs: 200 }),
     ];
-    for (const list of lists) expect(await refusal(list)).toMatchObject({ code: Code.DeadlineExceeded });
+    for (const refused of await Promise.all(lists.map(refusal))) {
+      expect(refused).toMatchObject({ code: Code.DeadlineExceeded });
+    }
   });
 
   test("that no 64-bit number holds are refused", async () => {
@@ -209,6 +214,11 @@ test("what is not there is NOT_FOUND", async () => {
   expect(await refusal(client.runs.getRun({ runId }))).toMatchObject({ code: Code.NotFound, reason: "RUN_NOT_FOUND" });
   expect(await refusal(client.agents.getAgent({ agentId }))).toMatchObject({ reason: "AGENT_NOT_FOUND" });
   expect(await refusal(client.runs.createRun({ agentId }))).toMatchObject({ reason: "AGENT_NOT_FOUND" });
+  const scheduleId = "sch_01ARZ3NDEKTSV4RRFFQ69G5FAV";
+  expect(await refusal(client.schedules.getSchedule({ scheduleId }))).toMatchObject({ reason: "SCHEDULE_NOT_FOUND" });
+  expect(await refusal(client.sessions.getSession({ sessionId: "sess_never" }))).toMatchObject({
+    reason: "SESSION_NOT_FOUND",
+  });
   const eventId = "00000000-0000-4000-8000-000000000000";
   expect(await refusal(client.events.getEvent({ eventId }))).toMatchObject({ reason: "EVENT_NOT_FOUND" });
 });

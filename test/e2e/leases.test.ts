@@ -9,10 +9,15 @@ import { until } from "../support/until.ts";
 import { claim, createAndClaim } from "./claims.ts";
 import { refusal } from "./refusal.ts";
 import { eventTypes } from "./runs.ts";
+import { openWork } from "./work-streams.ts";
 
 const leaseTtlMs = 1_500;
 const installation = await openInstallation({ leaseTtlMs, servers: 2 });
 afterAll(() => installation[Symbol.asyncDispose]());
+
+/** The methods that name no lease. */
+const unleased = ["claimRun", "reportWorker", "listWorkers", "work"] as const;
+type Unleased = (typeof unleased)[number];
 
 const newClient = () => installation.client({ workspaceId: newWorkspaceId() });
 const retryable = { code: "FLAKY", message: "once", retryable: true };
@@ -35,7 +40,10 @@ test("a silent worker loses its run to another one, which is told what is on rec
   });
   expect(timestampMs(next.leaseExpireTime!)).toBeGreaterThanOrEqual(timestampMs(silent.leaseExpireTime!) + leaseTtlMs);
   expect(next.recordedStepsComplete).toBe(true);
-  expect(next.recordedSteps).toMatchObject([{ key: "done", status: StepStatus.COMPLETED }]);
+  expect(next.recordedSteps).toMatchObject([
+    { key: "done", status: StepStatus.COMPLETED, outputOmitted: false },
+    { key: "open", status: StepStatus.ABANDONED },
+  ]);
   expect(valueToJson(next.recordedSteps[0]?.output)).toEqual({ answer: 42 });
 
   await client.engine.completeRun({ leaseToken: next.leaseToken });
@@ -56,7 +64,7 @@ test("the old worker is refused by every method of EngineService, and nothing of
   const next = await claim(client, "by_hand", "second");
   const before = await eventTypes(client, silent.run.runId);
 
-  const lateCalls: Record<Exclude<keyof typeof EngineService.method, "claimRun">, () => Promise<unknown>> = {
+  const lateCalls: Record<Exclude<keyof typeof EngineService.method, Unleased>, () => Promise<unknown>> = {
     heartbeat: () => client.engine.heartbeat({ leaseToken }),
     releaseRun: () => client.engine.releaseRun({ leaseToken }),
     startStep: () => client.engine.startStep({ leaseToken, key: "late" }),
@@ -66,13 +74,16 @@ test("the old worker is refused by every method of EngineService, and nothing of
     succeedToolCall: () => client.engine.succeedToolCall({ leaseToken, toolCallId }),
     failToolCall: () => client.engine.failToolCall({ leaseToken, toolCallId, error: retryable }),
     reconcileToolCall: () => client.engine.reconcileToolCall({ leaseToken, toolCallId, note: "I looked" }),
+    suspendRun: () =>
+      client.engine.suspendRun({ leaseToken, conditions: [{ condition: { case: "message", value: {} } }] }),
+    publishDeltas: () => client.engine.publishDeltas({ leaseToken, deltas: [{ stepKey: "late", text: "x" }] }),
     completeRun: () => client.engine.completeRun({ leaseToken }),
     failRun: () => client.engine.failRun({ leaseToken, error: retryable }),
   };
   expect(Object.keys(lateCalls).toSorted()).toEqual(
     EngineService.methods
       .map(({ localName }) => localName)
-      .filter((name) => name !== "claimRun")
+      .filter((name) => !unleased.some((each) => each === name))
       .toSorted(),
   );
   for (const [method, late] of Object.entries(lateCalls)) {
@@ -81,6 +92,15 @@ test("the old worker is refused by every method of EngineService, and nothing of
       code: Code.FailedPrecondition,
       reason: "LEASE_LOST",
     });
+  }
+  await using work = openWork(client, "by_hand");
+  for (const request of [
+    { case: "heartbeat", value: { leaseToken } },
+    { case: "startStep", value: { leaseToken, key: "late" } },
+    { case: "completeRun", value: { leaseToken } },
+  ] as const) {
+    const refused = { case: "error", value: { code: Code.FailedPrecondition, reason: "LEASE_LOST" } };
+    expect(await work.call(request)).toMatchObject(refused);
   }
   expect(await eventTypes(client, silent.run.runId)).toEqual(before);
   expect(await client.engine.heartbeat({ leaseToken: next.leaseToken })).toMatchObject({ cancelRequested: false });

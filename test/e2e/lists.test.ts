@@ -94,10 +94,13 @@ describe("pages", () => {
       client.runs.listSteps({ runId, pageSize }),
       client.runs.listToolCalls({ runId, pageSize }),
       client.agents.listAgents({ pageSize }),
+      client.schedules.listSchedules({ pageSize }),
+      client.sessions.listSessions({ pageSize }),
+      client.sessions.getSessionHistory({ sessionId: "sess_a", pageSize }),
       client.events.listEvents({ pageSize }),
     ];
-    for (const call of calls) {
-      expect(await refusal(call)).toMatchObject({ code: Code.InvalidArgument, reason: "INVALID_REQUEST" });
+    for (const refused of await Promise.all(calls.map(refusal))) {
+      expect(refused).toMatchObject({ code: Code.InvalidArgument, reason: "INVALID_REQUEST" });
     }
   });
 });
@@ -173,6 +176,22 @@ describe("with min_position a list shows the write just made:", () => {
     const archived = await client.agents.archiveAgent({ agentId: agent?.agentId ?? "" });
     const statuses = [AgentStatus.ACTIVE];
     expect(await client.agents.listAgents({ minPosition: archived.position, statuses })).toMatchObject({ agents: [] });
+  });
+
+  test("schedules", async () => {
+    const client = newClient();
+    const request = { name: "yearly", cron: "@yearly", run: { handler: "nobody" } };
+    const { schedule, position: minPosition } = await client.schedules.createSchedule(request);
+    expect((await client.schedules.listSchedules({ minPosition })).schedules).toEqual([schedule]);
+  });
+
+  test("sessions and their turns", async () => {
+    const client = newClient();
+    const sessionId = "sess_a";
+    const { run, position: minPosition } = await client.runs.createRun({ handler: "by_hand", sessionId });
+    expect((await client.sessions.listSessions({ minPosition })).sessions).toMatchObject([{ sessionId, runCount: 1n }]);
+    const { turns } = await client.sessions.getSessionHistory({ sessionId, minPosition });
+    expect(turns).toMatchObject([{ runId: run?.runId }]);
   });
 
   test("steps and tool calls", async () => {

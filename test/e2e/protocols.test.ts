@@ -6,12 +6,15 @@ import { afterAll, describe, expect, test } from "vitest";
 import { AgentStatus } from "../../gen/signalbox/v1/agent_pb.ts";
 import { type Event, EventSchema } from "../../gen/signalbox/v1/event_pb.ts";
 import { RunStatus, StepStatus, ToolCallStatus, ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
+import { WorkerStatus } from "../../gen/signalbox/v1/worker_pb.ts";
+import { ScheduleStatus } from "../../gen/signalbox/v1/schedule_pb.ts";
 import { jsonValue, type SignalboxClient, valueToJson } from "../../src/client/client.ts";
 import { newWorkspaceId, openInstallation } from "../support/installation.ts";
 import { claim } from "./claims.ts";
 import { methods, pathOf } from "./contract.ts";
 import { reasonFor } from "./refusal.ts";
 import { subscribed } from "./subscribed.ts";
+import { openWork } from "./work-streams.ts";
 
 const installation = await openInstallation();
 afterAll(() => installation[Symbol.asyncDispose]());
@@ -50,12 +53,19 @@ function countingClient(createTransport: (options: Common) => Transport) {
   return { client: installation.client({ transport, workspaceId: newWorkspaceId() }), called };
 }
 
-describe.each(transports)("%s", (_name, createTransport) => {
+describe.each(transports)("%s", (name, createTransport) => {
   test("carries every method of every service", async () => {
     const { client, called } = countingClient(createTransport);
     const agentId = await keepAgent(client);
+    await keepSchedule(client);
+    await converse(client);
+    await keepQueue(client);
+    await keepDocument(client);
     await workOnRun(client, agentId);
+    await steerRun(client);
     await endOtherwise(client);
+    await reportWorker(client);
+    await (name.endsWith("HTTP/1.1") ? failOverStream(client) : workOverStream(client));
     expect([...called].toSorted()).toEqual(methods.map(pathOf).toSorted());
   });
 
@@ -77,6 +87,59 @@ async function keepAgent(client: SignalboxClient): Promise<string> {
   expect((await client.agents.getAgent({ agentId })).agent).toMatchObject({ model: "large" });
   expect((await client.agents.listAgents({ minPosition })).agents).toMatchObject([{ agentId, model: "large" }]);
   return agentId;
+}
+
+async function keepSchedule(client: SignalboxClient): Promise<void> {
+  const run = { handler: "nobody", input: jsonValue("grüße 🚂") };
+  const created = await client.schedules.createSchedule({ name: "yearly", cron: "@yearly", run });
+  const scheduleId = created.schedule?.scheduleId ?? "";
+  const update = { schedule: { scheduleId, timeZone: "Asia/Tokyo" }, updateMask: { paths: ["time_zone"] } };
+  const { position: minPosition } = await client.schedules.updateSchedule(update);
+  const { schedule } = await client.schedules.getSchedule({ scheduleId });
+  expect(schedule).toMatchObject({ timeZone: "Asia/Tokyo", run: { labels: { schedule: scheduleId } } });
+  expect((await client.schedules.listSchedules({ minPosition })).schedules).toEqual([schedule]);
+  const triggered = await client.schedules.triggerSchedule({ scheduleId });
+  expect(triggered.run).toMatchObject({ input: run.input, labels: { schedule: scheduleId } });
+  const archived = await client.schedules.archiveSchedule({ scheduleId });
+  expect(archived.schedule).toMatchObject({ status: ScheduleStatus.ARCHIVED });
+}
+
+async function keepDocument(client: SignalboxClient): Promise<void> {
+  const text = "Grüße 🚂. A red signal means stop.";
+  const { document } = await client.documents.addDocument({ title: "rules", text, metadata: { edition: "4" } });
+  const documentId = document?.documentId ?? "";
+  expect((await client.documents.getDocument({ documentId })).document).toEqual({ ...document, text });
+  const minPosition = document?.position ?? 0n;
+  expect((await client.documents.listDocuments({ minPosition })).documents).toEqual([document]);
+  const { citations } = await client.documents.searchDocuments({ query: "red signal", minPosition });
+  expect(citations).toMatchObject([{ documentId, text, start: 0, end: text.length, metadata: { edition: "4" } }]);
+  await client.documents.deleteDocument({ documentId });
+}
+
+async function keepQueue(client: SignalboxClient): Promise<void> {
+  const settings = { name: "night", maxRunning: 3, rateLimit: { runs: 5, period: { seconds: 60n } } };
+  const { queue, position: minPosition } = await client.queues.putQueue({ queue: settings });
+  expect(queue).toMatchObject(settings);
+  expect((await client.queues.getQueue({ name: "night", minPosition })).queue).toEqual(queue);
+  expect((await client.queues.listQueues({ minPosition })).queues).toContainEqual(queue);
+}
+
+async function converse(client: SignalboxClient): Promise<void> {
+  const sessionId = "sess_a";
+  const { run, position: minPosition } = await client.runs.createRun({ handler: "nobody", sessionId });
+  const throughRunId = run?.runId ?? "";
+  const { turns } = await client.sessions.getSessionHistory({ sessionId, minPosition });
+  expect(turns).toMatchObject([{ runId: throughRunId, status: RunStatus.QUEUED }]);
+  const compacted = await client.sessions.compactSession({
+    sessionId,
+    summary: "grüße 🚂",
+    throughRunId,
+    turnCount: 1,
+  });
+  const { session } = await client.sessions.getSession({ sessionId, minPosition: compacted.position });
+  expect(session).toEqual(compacted.session);
+  const { sessions } = await client.sessions.listSessions({ minPosition: compacted.position });
+  expect(sessions).toEqual([session]);
 }
 
 /** The whole life of a run, two attempts long, with everything that a worker can record. */
@@ -116,6 +179,7 @@ function plain(event: Event): JsonValue {
 async function recordAll(client: SignalboxClient, leaseToken: string): Promise<void> {
   const { engine } = client;
   expect(await engine.heartbeat({ leaseToken })).toMatchObject({ cancelRequested: false });
+  await engine.publishDeltas({ leaseToken, deltas: [{ stepKey: "a", text: "grüße 🚂", data: jsonValue([1, null]) }] });
   const error = { code: "OOPS", message: "again", retryable: true };
   const { step } = await engine.startStep({ leaseToken, key: "a" });
   const stepId = step?.stepId ?? "";
@@ -137,6 +201,51 @@ async function readAll(client: SignalboxClient, runId: string, minPosition: bigi
     { key: "a", status: ToolCallStatus.SUCCEEDED },
     { key: "left open", status: ToolCallStatus.RECONCILED },
   ]);
+}
+
+async function steerRun(client: SignalboxClient): Promise<void> {
+  const { run } = await client.runs.createRun({ handler: "steered" });
+  const runId = run?.runId ?? "";
+  const { leaseToken } = await claim(client, "steered");
+  const conditions = [{ condition: { case: "message", value: {} } }] as const;
+  expect(await client.engine.suspendRun({ leaseToken, conditions: [...conditions] })).toMatchObject({
+    suspended: true,
+    run: { status: RunStatus.WAITING, waitingOn: { conditions } },
+  });
+  const { message } = await client.runs.sendMessage({ runId, content: jsonValue("grüße 🚂") });
+  expect(message).toMatchObject({ number: 1, content: jsonValue("grüße 🚂") });
+  const paused = await client.runs.pauseRun({ runId, note: "track works" });
+  expect(paused.run).toMatchObject({ status: RunStatus.PAUSED, pause: { note: "track works" } });
+  const resumed = await client.runs.resumeRun({ runId, budget: { maxSteps: 9n } });
+  expect(resumed.run).toMatchObject({ status: RunStatus.QUEUED, budget: { maxSteps: 9n } });
+  const forked = await client.runs.forkRun({ runId, input: jsonValue([1]) });
+  expect(forked.run).toMatchObject({ baseRunId: runId, input: jsonValue([1]) });
+  await client.runs.cancelRun({ runId });
+  expect((await client.runs.retryRun({ runId })).run).toMatchObject({ baseRunId: runId, status: RunStatus.QUEUED });
+}
+
+async function reportWorker(client: SignalboxClient): Promise<void> {
+  await client.engine.reportWorker({ worker: { workerId: "grüße 🚂", busy: 1 } });
+  const { workers } = await client.engine.listWorkers({});
+  expect(workers).toMatchObject([{ workerId: "grüße 🚂", busy: 1, status: WorkerStatus.ACTIVE }]);
+}
+
+/** A stream both ways takes HTTP/2. */
+async function failOverStream(client: SignalboxClient): Promise<void> {
+  await using work = openWork(client, "streamed");
+  expect(await work.ended).toMatchObject({ rawMessage: "HTTP 505" });
+}
+
+async function workOverStream(client: SignalboxClient): Promise<void> {
+  await using work = openWork(client, "streamed");
+  const { run } = await client.runs.createRun({ handler: "streamed", input: jsonValue("grüße 🚂") });
+  work.want(1);
+  const { leaseToken, ...claimed } = await work.run();
+  expect(claimed.run).toMatchObject({ runId: run?.runId, input: jsonValue("grüße 🚂") });
+  const refused = await work.call({ case: "completeStep", value: { leaseToken, stepId: "x" } });
+  expect(refused).toMatchObject({ case: "error", value: { reason: "INVALID_REQUEST" } });
+  const ended = await work.call({ case: "completeRun", value: { leaseToken, output: jsonValue("done") } });
+  expect(ended).toMatchObject({ value: { run: { status: RunStatus.SUCCEEDED, output: jsonValue("done") } } });
 }
 
 async function endOtherwise(client: SignalboxClient): Promise<void> {

@@ -70,7 +70,11 @@ describe("steps", () => {
     }
     const next = await nextAttempt(client, first);
     expect(next.recordedStepsComplete).toBe(false);
-    expect(next.recordedSteps.map(({ key }) => key)).toEqual(["a", "b"]);
+    expect(next.recordedSteps.map(({ key, outputOmitted }) => [key, outputOmitted])).toEqual([
+      ["a", false],
+      ["b", false],
+      ["c", true],
+    ]);
     const { step } = await client.engine.startStep({ leaseToken: next.leaseToken, key: "c" });
     expect(step).toMatchObject({ status: StepStatus.COMPLETED, output });
   });

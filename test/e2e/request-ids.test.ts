@@ -95,6 +95,17 @@ test("the same request answers the first agent, and with another body it is refu
   });
 });
 
+test("the same request answers the first schedule, and with another body it is refused", async () => {
+  const [a, b] = twoClients();
+  const request = { requestId: "once", name: "yearly", cron: "@yearly", run: { handler: "nobody" } };
+  const { schedule } = await a.schedules.createSchedule(request);
+  expect((await b.schedules.createSchedule(request)).schedule).toEqual(schedule);
+  expect(await refusal(b.schedules.createSchedule({ ...request, cron: "@daily" }))).toMatchObject({
+    reason: "REQUEST_ID_REUSED",
+    metadata: { schedule_id: schedule?.scheduleId },
+  });
+});
+
 test("a run of an agent can be asked for again after the agent was archived", async () => {
   const [a, b] = twoClients();
   const { agent } = await a.agents.createAgent({ name: "planner" });

@@ -83,9 +83,11 @@ test("the largest legal request of every other field goes through", async () => 
     threadId: `th_${"t".repeat(40)}`,
     sessionId: `sess_${"s".repeat(40)}`,
     labels: Object.fromEntries(Array.from({ length: 32 }, (_, n) => [`${"k".repeat(60)}${n}`, "ä".repeat(256)])),
-    parentRunId: "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+    priority: 9,
+    concurrencyKey: "ä".repeat(200),
   });
-  const { run } = await client.runs.createRun(request);
+  const parent = await client.runs.createRun({ handler: "nobody" });
+  const { run } = await client.runs.createRun({ ...request, parentRunId: parent.run?.runId ?? "" });
   expect(run).toMatchObject({ handler: request.handler, roomId: request.roomId, labels: request.labels });
   const workspaceId = `ws_${"w".repeat(40)}`;
   const wide = installation.client({ workspaceId });

@@ -1,11 +1,14 @@
-import type { DescField, DescMethod } from "@bufbuild/protobuf";
+import { type DescField, type DescMethod, fromJson, type JsonValue, toJsonString } from "@bufbuild/protobuf";
 import { afterAll, describe, expect, test } from "vitest";
+import { EngineService, WorkRequestSchema, WorkResponseSchema } from "../../gen/signalbox/v1/engine_service_pb.ts";
 import { ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
 import { jsonValue, type SignalboxClient } from "../../src/client/client.ts";
 import { newWorkspaceId, openInstallation } from "../support/installation.ts";
+import { until } from "../support/until.ts";
 import { createAndClaim } from "./claims.ts";
 import { type FieldPath, methods, nameOf, pathOf, textFields } from "./contract.ts";
 import { headPosition, subscribed } from "./subscribed.ts";
+import { openWork } from "./work-streams.ts";
 
 const installation = await openInstallation({ heartbeatMs: 100 });
 afterAll(() => installation[Symbol.asyncDispose]());
@@ -14,10 +17,17 @@ const { url } = installation;
 /** Ids of a workspace, by the name of the field that takes them. */
 type Ids = Readonly<Record<string, string>>;
 
+const yearly = { name: "x", cron: "@yearly", run: { handler: "nobody" } };
+
 /** A workspace with something of every kind in it. */
 async function fill(client: SignalboxClient, workspaceId: string): Promise<Ids> {
   const { agent } = await client.agents.createAgent({ name: "planner", requestId: "request-of-a" });
   const agentId = agent?.agentId ?? "";
+  const { schedule } = await client.schedules.createSchedule({ ...yearly, requestId: "request-of-a" });
+  const scheduleId = schedule?.scheduleId ?? "";
+  await client.schedules.triggerSchedule({ scheduleId, requestId: "request-of-a" });
+  const { document } = await client.documents.addDocument({ text: "of a", requestId: "request-of-a" });
+  await client.queues.putQueue({ queue: { name: "of_a", maxRunning: 1 } });
   const inRoom = { roomId: "room_a", threadId: "th_a", sessionId: "sess_a", requestId: "request-of-a" };
   const headers = { "x-correlation-id": "correlation-of-a" };
   const created = await client.runs.createRun({ handler: "by_hand", input: jsonValue("of a"), ...inRoom }, { headers });
@@ -30,6 +40,7 @@ async function fill(client: SignalboxClient, workspaceId: string): Promise<Ids> 
     agent_id: agentId,
     run_id: run.runId,
     parent_run_id: run.runId,
+    child_run_id: run.runId,
     room_id: created.run?.roomId ?? "",
     thread_id: created.run?.threadId ?? "",
     session_id: created.run?.sessionId ?? "",
@@ -41,6 +52,11 @@ async function fill(client: SignalboxClient, workspaceId: string): Promise<Ids> 
     step_id: step?.stepId ?? "",
     tool_call_id: toolCall?.toolCallId ?? "",
     event_id: events[0]?.eventId ?? "",
+    document_id: document?.documentId ?? "",
+    schedule_id: scheduleId,
+    last_run_id: run.runId,
+    through_run_id: run.runId,
+    after_run_id: run.runId,
     "stream.id": run.runId,
   };
 }
@@ -50,6 +66,7 @@ const neverWere: Ids = {
   agent_id: "agt_01ARZ3NDEKTSV4RRFFQ69G5FAV",
   run_id: "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
   parent_run_id: "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+  child_run_id: "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
   room_id: "room_never",
   thread_id: "th_never",
   session_id: "sess_never",
@@ -61,6 +78,11 @@ const neverWere: Ids = {
   step_id: "step_01ARZ3NDEKTSV4RRFFQ69G5FAV",
   tool_call_id: "tc_01ARZ3NDEKTSV4RRFFQ69G5FAV",
   event_id: "00000000-0000-4000-8000-000000000000",
+  document_id: "doc_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+  schedule_id: "sch_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+  last_run_id: "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+  through_run_id: "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+  after_run_id: "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
   "stream.id": "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
 };
 
@@ -69,6 +91,8 @@ const ofA = await fill(installation.client({ workspaceId: workspaceA }), workspa
 const clientB = installation.client({ workspaceId: workspaceB });
 const claimedByB = await createAndClaim(clientB, "of_b");
 const agentOfB = (await clientB.agents.createAgent({ name: "of b" })).agent?.agentId ?? "";
+const scheduleOfB = (await clientB.schedules.createSchedule(yearly)).schedule?.scheduleId ?? "";
+const turnOfB = (await clientB.runs.createRun({ handler: "nobody", sessionId: "sess_b" })).run?.runId ?? "";
 
 const leaseToken = claimedByB.leaseToken;
 const error = { code: "X", message: "x" };
@@ -82,6 +106,11 @@ const requests: Record<string, object> = {
   "RunService/ListRuns": {},
   "RunService/WaitRun": { timeout: "0s" },
   "RunService/CancelRun": {},
+  "RunService/PauseRun": {},
+  "RunService/ResumeRun": {},
+  "RunService/RetryRun": {},
+  "RunService/ForkRun": { runId: turnOfB },
+  "RunService/SendMessage": { runId: turnOfB, content: "x" },
   "RunService/ListSteps": {},
   "RunService/ListToolCalls": {},
   "AgentService/CreateAgent": { name: "x" },
@@ -89,21 +118,44 @@ const requests: Record<string, object> = {
   "AgentService/UpdateAgent": { agent: { agentId: agentOfB, name: "x" }, updateMask: "name" },
   "AgentService/ArchiveAgent": {},
   "AgentService/ListAgents": {},
+  "DocumentService/AddDocument": { text: "x" },
+  "DocumentService/GetDocument": {},
+  "DocumentService/ListDocuments": {},
+  "DocumentService/DeleteDocument": {},
+  "DocumentService/SearchDocuments": { query: "of a" },
+  "QueueService/PutQueue": { queue: { name: "of_b" } },
+  "QueueService/GetQueue": { name: "of_a" },
+  "QueueService/ListQueues": {},
+  "ScheduleService/CreateSchedule": yearly,
+  "ScheduleService/GetSchedule": {},
+  "ScheduleService/UpdateSchedule": { schedule: { scheduleId: scheduleOfB, name: "x" }, updateMask: "name" },
+  "ScheduleService/ArchiveSchedule": {},
+  "ScheduleService/TriggerSchedule": { scheduleId: scheduleOfB },
+  "ScheduleService/ListSchedules": {},
+  "SessionService/ListSessions": {},
+  "SessionService/GetSession": {},
+  "SessionService/GetSessionHistory": { sessionId: "sess_b" },
+  "SessionService/CompactSession": { sessionId: "sess_b", summary: "s", throughRunId: turnOfB },
   "EventService/ListEvents": {},
   "EventService/GetEvent": {},
   "EventService/Subscribe": {},
   "EngineService/ClaimRun": { handlers: ["by_hand"], workerId: "w", maxWait: "0s" },
   "EngineService/Heartbeat": { leaseToken },
   "EngineService/ReleaseRun": { leaseToken },
-  "EngineService/StartStep": { leaseToken, key: "a" },
+  "EngineService/StartStep": { leaseToken, key: "a", kind: "STEP_KIND_RUN" },
   "EngineService/CompleteStep": { leaseToken, stepId: anyStep },
   "EngineService/FailStep": { leaseToken, stepId: anyStep, error },
   "EngineService/StartToolCall": { leaseToken, key: "a", tool: "t", effect: 1 },
   "EngineService/SucceedToolCall": { leaseToken, toolCallId: anyCall },
   "EngineService/FailToolCall": { leaseToken, toolCallId: anyCall, error },
   "EngineService/ReconcileToolCall": { leaseToken, toolCallId: anyCall, note: "n" },
+  "EngineService/PublishDeltas": { leaseToken, deltas: [{ stepKey: "a", text: "x" }] },
+  "EngineService/SuspendRun": { leaseToken, conditions: [{ time: "9999-01-01T00:00:00Z" }] },
   "EngineService/CompleteRun": { leaseToken },
   "EngineService/FailRun": { leaseToken, error },
+  "EngineService/ReportWorker": { worker: { workerId: "w" } },
+  "EngineService/ListWorkers": {},
+  "EngineService/Work": { want: { claim: { handlers: ["by_hand"], workerId: "w" } } },
 };
 
 /** Principals are no tenant's own: without authentication, one acts in every workspace. */
@@ -171,6 +223,21 @@ async function answer(method: DescMethod, request: object, id: string): Promise<
   return normalized(`${response.status} ${JSON.stringify(headers)} ${body.toString("latin1")}`, id);
 }
 
+/** The same for a call on a Work stream; for what opens it, the answer to a call of B's own. */
+async function answerOnStream(path: FieldPath, id: string): Promise<string> {
+  const [carried, ...rest] = path;
+  if (carried === undefined) throw new Error("a path has a field");
+  const method = EngineService.methods.find(({ localName }) => localName === carried.localName);
+  const opening = requests["EngineService/Work"] ?? {};
+  const first = method === undefined ? requestWith(opening, path, id) : opening;
+  await using work = openWork(clientB, "by_hand", fromJson(WorkRequestSchema, first as JsonValue));
+  const request = method === undefined ? undefined : requestWith(requests[pathOf(method)] ?? {}, rest, id);
+  const call = request === undefined ? { heartbeat: { leaseToken } } : { [carried.jsonName]: request };
+  work.send(fromJson(WorkRequestSchema, { call: "1", ...call } as JsonValue));
+  const response = await until(() => work.received.find(({ call: number }) => number === 1n), { what: "the answer" });
+  return normalized(toJsonString(WorkResponseSchema, response), id);
+}
+
 /** The stream until its first heartbeat: by then everything on record would have come. */
 async function upToHeartbeat(response: Response): Promise<Buffer> {
   let body = Buffer.alloc(0);
@@ -185,7 +252,11 @@ function normalized(text: string, id: string): string {
   return text
     .replaceAll(id, "<id>")
     .replaceAll(/run_[0-7][0-9A-Z]{25}/g, "<run>")
+    .replaceAll(/msg_[0-9A-Z]{26}/g, "<message>")
+    .replaceAll(/"number":\d+/g, '"number":<number>')
     .replaceAll(/agt_[0-7][0-9A-Z]{25}/g, "<agent>")
+    .replaceAll(/sch_[0-7][0-9A-Z]{25}/g, "<schedule>")
+    .replaceAll(/doc_[0-7][0-9A-Z]{25}/g, "<document>")
     .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "<time>")
     .replaceAll(/"(position|headPosition|nextPosition|etag)":"\d+"/g, '"$1":"<position>"')
     .replaceAll(/"content-length","\d+"/g, '"content-length","<length>"')
@@ -197,8 +268,12 @@ describe("another workspace's id is answered like one that never was:", () => {
     const request = requests[name];
     if (request === undefined) throw new Error(`${name} is new: enter what it needs`);
     const [foreign, unknown] = [idOf(ofA, path), idOf(neverWere, path)];
-    const toForeign = await answer(method, requestWith(request, path, foreign), foreign);
-    expect(toForeign).toBe(await answer(method, requestWith(request, path, unknown), unknown));
+    const ask = (id: string) =>
+      method.methodKind === "bidi_streaming"
+        ? answerOnStream(path, id)
+        : answer(method, requestWith(request, path, id), id);
+    const toForeign = await ask(foreign);
+    expect(toForeign).toBe(await ask(unknown));
     expect(toForeign).not.toMatch(/^5\d\d/);
   });
 });
@@ -218,9 +293,17 @@ test("a command that names another workspace's id changes nothing there", async 
   const outcomes = await Promise.allSettled([
     clientB.runs.cancelRun({ runId: ofA["run_id"] ?? "" }),
     clientB.agents.archiveAgent({ agentId: ofA["agent_id"] ?? "" }),
+    clientB.documents.deleteDocument({ documentId: ofA["document_id"] ?? "" }),
+    clientB.schedules.archiveSchedule({ scheduleId: ofA["schedule_id"] ?? "" }),
+    clientB.schedules.triggerSchedule({ scheduleId: ofA["schedule_id"] ?? "" }),
+    clientB.sessions.compactSession({
+      sessionId: ofA["session_id"] ?? "",
+      summary: "s",
+      throughRunId: ofA["run_id"] ?? "",
+    }),
     clientB.engine.completeRun({ leaseToken: ofA["lease_token"] ?? "" }),
   ]);
-  expect(outcomes.map(({ status }) => status)).toEqual(["rejected", "rejected", "rejected"]);
+  expect(outcomes.map(({ status }) => status)).toEqual(outcomes.map(() => "rejected"));
   const { position: minPosition } = await clientA.runs.createRun({ handler: "nobody" });
   const { events } = await clientA.events.listEvents({ afterPosition, minPosition });
   expect(events.map(({ type }) => type)).toEqual(["run.created"]);
@@ -229,16 +312,27 @@ test("a command that names another workspace's id changes nothing there", async 
 test("no list and no subscription of a workspace shows anything of another one", async () => {
   const clientA = installation.client({ workspaceId: workspaceA });
   const { position: minPosition } = await clientA.runs.createRun({ handler: "nobody", roomId: "room_a" });
-  const [runs, agents, events] = await Promise.all([
+  const [runs, agents, schedules, sessions, documents, events] = await Promise.all([
     clientB.runs.listRuns({ minPosition, pageSize: 200 }),
     clientB.agents.listAgents({ minPosition, pageSize: 200 }),
+    clientB.schedules.listSchedules({ minPosition, pageSize: 200 }),
+    clientB.sessions.listSessions({ minPosition, pageSize: 200 }),
+    clientB.documents.listDocuments({ minPosition, pageSize: 200 }),
     clientB.events.listEvents({ minPosition, pageSize: 200 }),
   ]);
-  const workspaces = [...runs.runs, ...agents.agents, ...events.events].map(({ workspaceId }) => workspaceId);
+  const found = [runs.runs, agents.agents, schedules.schedules, sessions.sessions, documents.documents, events.events];
+  const workspaces = found.flatMap((items) => items.map(({ workspaceId }) => workspaceId));
   expect(new Set(workspaces)).toEqual(new Set([workspaceB]));
   await using subscription = await subscribed(clientB);
   await expect.poll(() => subscription.frames.some(({ case: kind }) => kind === "heartbeat")).toBe(true);
   expect(new Set(subscription.events.map(({ workspaceId }) => workspaceId))).toEqual(new Set([workspaceB]));
+});
+
+test("workers are listed in their own workspace only", async () => {
+  const clientA = installation.client({ workspaceId: workspaceA });
+  await clientA.engine.reportWorker({ worker: { workerId: "of a", runIds: [ofA["run_id"] ?? ""] } });
+  expect((await clientA.engine.listWorkers({})).workers.map(({ workerId }) => workerId)).toEqual(["of a"]);
+  expect((await clientB.engine.listWorkers({})).workers.map(({ workerId }) => workerId)).not.toContain("of a");
 });
 
 test("jobs of a workspace go to its own workers only", async () => {

@@ -1,23 +1,45 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { createRouterTransport, type Interceptor } from "@connectrpc/connect";
-import { createSignalboxClient, type SignalboxClient, valueToJson } from "../../src/client/client.ts";
+import { durationFromMs, durationMs, timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import { Code, ConnectError, createRouterTransport, type Interceptor } from "@connectrpc/connect";
+import { AgentSchema, AgentStatus } from "../../gen/signalbox/v1/agent_pb.ts";
+import { AgentService } from "../../gen/signalbox/v1/agent_service_pb.ts";
+import type { Delta } from "../../gen/signalbox/v1/delta_pb.ts";
 import { type ClaimRunResponseSchema, EngineService } from "../../gen/signalbox/v1/engine_service_pb.ts";
+import { EventService } from "../../gen/signalbox/v1/event_service_pb.ts";
 import {
+  type BudgetSchema,
   type Run,
   RunSchema,
   RunStatus,
   type Step,
-  StepSchema,
-  StepStatus,
   type ToolCall,
-  ToolCallSchema,
   ToolCallStatus,
 } from "../../gen/signalbox/v1/run_pb.ts";
-import { type Reason, SignalboxError, toConnectError } from "../../src/kernel/errors.ts";
-import { until } from "../support/until.ts";
+import { RunService } from "../../gen/signalbox/v1/run_service_pb.ts";
+import { createSignalboxClient, jsonValue, type SignalboxClient, valueToJson } from "../../src/client/client.ts";
+import {
+  addMessage,
+  endLease,
+  endStep,
+  endToolCall,
+  type FakeLog,
+  type FakeRun,
+  holding,
+  isOpen,
+  pauseOf,
+  refusal,
+  startStep,
+  startToolCall,
+} from "./fake-run.ts";
 
-type Method = keyof typeof EngineService.method;
+export { type FakeRun, refusal } from "./fake-run.ts";
+
+/** The name of a method of any service of the fake. */
+export type Method =
+  | keyof typeof EngineService.method
+  | keyof typeof RunService.method
+  | keyof typeof EventService.method
+  | keyof typeof AgentService.method;
 
 /** One call that reached the fake. */
 export interface FakeCall {
@@ -25,21 +47,17 @@ export interface FakeCall {
   readonly request: unknown;
 }
 
-/** A run of the fake, with everything that was recorded for it. */
-export interface FakeRun {
-  run: Run;
-  leaseToken: string;
-  readonly steps: Map<string, Step>;
-  readonly toolCalls: Map<string, ToolCall>;
-}
-
-/** An EngineService in memory: claims, leases, steps and tool calls as the contract has them, and faults on demand. */
+/** What a worker talks to, in memory: runs, leases, steps, tool calls, waits as the contract has them; faults on demand. */
 export interface FakeEngine {
   readonly client: SignalboxClient;
   readonly calls: FakeCall[];
   readonly runs: FakeRun[];
+  /** What was shown while it was made, in order. */
+  readonly deltas: Delta[];
   /** Looks at every call before and after it is served; what it throws is the answer. */
   fault: (call: FakeCall, when: "before" | "after") => void | Promise<void>;
+  /** True when claims leave outputs and results out. */
+  omitsOutputs: boolean;
   submit(run: MessageInitShape<typeof RunSchema>): FakeRun;
   /** The calls of one method so far. */
   callsOf(method: Method): FakeCall[];
@@ -47,16 +65,34 @@ export interface FakeEngine {
   ended(run: FakeRun): Promise<{ status: string; output: unknown; error: unknown }>;
   /** Gives the run to another worker. */
   takeOver(run: FakeRun): void;
+  /** The worker has fallen silent: the lease is over, and the run is queued again. */
+  expire(run: FakeRun): void;
   cancel(run: FakeRun): void;
+  /** Asks a running run to pause, pauses another one. */
+  pause(run: FakeRun): void;
+  resume(run: FakeRun, budget?: MessageInitShape<typeof BudgetSchema>): void;
+  say(run: FakeRun, content: Parameters<typeof jsonValue>[0], threadId?: string): void;
 }
 
-const terminal: RunStatus[] = [RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELED];
-
-/** Creates one. Leases hold 30 s unless told otherwise. */
-export function fakeEngine(leaseTtlMs = 30_000): FakeEngine {
+/** Creates one. Leases hold 30 s unless told otherwise; the clock is the machine's. */
+export function fakeEngine(leaseTtlMs = 30_000, clockMs: () => number = Date.now): FakeEngine {
+  // A timestamp has whole nanoseconds.
+  const nowMs = () => Math.floor(clockMs());
   const runs: FakeRun[] = [];
   const calls: FakeCall[] = [];
+  const deltas: Delta[] = [];
+  const lastLeases = new Map<string, FakeRun>();
+  const agents = new Map<string, { agent: ReturnType<typeof newAgent>; body: string }>();
   let count = 0;
+  let position = 0n;
+  let changed = Promise.withResolvers<void>();
+  const log: FakeLog = { nowMs, next: () => ++position };
+
+  /** Lets everyone look who waits for a run. */
+  function notify(): void {
+    changed.resolve();
+    changed = Promise.withResolvers();
+  }
 
   function held(leaseToken: string): FakeRun {
     const found = runs.find((run) => run.leaseToken === leaseToken && run.run.status === RunStatus.RUNNING);
@@ -64,29 +100,79 @@ export function fakeEngine(leaseTtlMs = 30_000): FakeEngine {
     return found;
   }
 
-  function end(found: FakeRun, change: Partial<Run>): { run: Run } {
-    for (const step of found.steps.values()) {
-      if (step.status === StepStatus.RUNNING) step.status = StepStatus.ABANDONED;
-    }
-    for (const call of found.toolCalls.values()) {
-      if (call.status !== ToolCallStatus.STARTED) continue;
-      call.status = call.idempotent ? ToolCallStatus.FAILED : ToolCallStatus.UNKNOWN;
-    }
-    found.run = { ...found.run, ...change };
-    return { run: found.run };
+  function runOf(runId: string): FakeRun {
+    const found = runs.find(({ run }) => run.runId === runId);
+    if (found === undefined) throw refusal("RUN_NOT_FOUND", "no such run");
+    return found;
   }
 
-  function claim(found: FakeRun): MessageInitShape<typeof ClaimRunResponseSchema> {
-    found.run = { ...found.run, status: RunStatus.RUNNING, attempt: found.run.attempt + 1 };
-    found.leaseToken = `lease-${++count}`;
+  function end(own: FakeRun, change: MessageInitShape<typeof RunSchema>): { run: Run; position: bigint } {
+    const run = endLease(log, own, change);
+    if (!isOpen(own)) {
+      const parent = runs.find((other) => other.run.runId === run.parentRunId);
+      if (parent && isOpen(parent)) {
+        parent.endedChildren.add(run.runId);
+        wake(parent);
+      }
+      for (const child of runs) {
+        if (child.run.parentRunId === run.runId && isOpen(child)) end(child, { status: RunStatus.CANCELED });
+      }
+    }
+    notify();
+    return { run, position };
+  }
+
+  function wake(own: FakeRun): void {
+    if (own.run.status !== RunStatus.WAITING || holding(log, own, own.conditions).length === 0) return;
+    position++;
+    own.conditions = [];
+    own.run = { ...own.run, status: RunStatus.QUEUED };
+    notify();
+  }
+
+  function claim(own: FakeRun): MessageInitShape<typeof ClaimRunResponseSchema> {
+    const now = timestampFromMs(nowMs());
+    const { startTime = now, attempt } = own.run;
+    position++;
+    own.run = { ...own.run, status: RunStatus.RUNNING, attempt: attempt + 1, startTime };
+    own.leaseToken = `lease-${++count}`;
+    lastLeases.set(own.leaseToken, own);
     return {
-      run: found.run,
-      leaseToken: found.leaseToken,
+      run: own.run,
+      leaseToken: own.leaseToken,
       leaseTtl: durationFromMs(leaseTtlMs),
-      leaseExpireTime: timestampFromMs(Date.now() + leaseTtlMs),
-      recordedSteps: [...found.steps.values()].filter(({ status }) => status === StepStatus.COMPLETED),
-      unknownToolCalls: [...found.toolCalls.values()].filter(({ status }) => status === ToolCallStatus.UNKNOWN),
+      leaseExpireTime: timestampFromMs(nowMs() + leaseTtlMs),
+      recordedSteps: [...own.steps.values()].map(claimedStep),
+      recordedToolCalls: [...own.toolCalls.values()].map(claimedToolCall),
+      unknownToolCalls: [...own.toolCalls.values()].filter(({ status }) => status === ToolCallStatus.UNKNOWN),
+      messages: [...own.messages],
+      messagesComplete: true,
+      serverTime: now,
+      position,
     };
+  }
+
+  const claimedStep = (step: Step): Step =>
+    engine.omitsOutputs && step.output ? { ...step, output: undefined, outputOmitted: true } : { ...step };
+  const claimedToolCall = (call: ToolCall): ToolCall =>
+    engine.omitsOutputs && call.result ? { ...call, result: undefined, resultOmitted: true } : { ...call };
+
+  function submit(init: MessageInitShape<typeof RunSchema>): FakeRun {
+    const run = create(RunSchema, { runId: `run_${++count}`, queue: "default", status: RunStatus.QUEUED, ...init });
+    const [steps, toolCalls] = [new Map<string, Step>(), new Map<string, ToolCall>()];
+    const own: FakeRun = {
+      run,
+      leaseToken: "",
+      steps,
+      toolCalls,
+      messages: [],
+      endedChildren: new Set(),
+      conditions: [],
+    };
+    runs.push(own);
+    position++;
+    notify();
+    return own;
   }
 
   const faults: Interceptor = (next) => async (request) => {
@@ -98,116 +184,210 @@ export function fakeEngine(leaseTtlMs = 30_000): FakeEngine {
     return response;
   };
 
+  const created = new Map<string, FakeRun>();
   const transport = createRouterTransport(
-    (router) =>
+    (router) => {
       router.service(EngineService, {
-        async claimRun({ handlers, queues }, { signal }) {
+        async claimRun({ handlers, queues, maxWait }, { signal }) {
+          const overMs = nowMs() + (maxWait ? durationMs(maxWait) : 0);
           for (;;) {
             const found = runs.find(
               ({ run }) =>
                 run.status === RunStatus.QUEUED && handlers.includes(run.handler) && queues.includes(run.queue),
             );
             if (found !== undefined) return claim(found);
-            await turn();
-            signal.throwIfAborted();
+            if (!(await isChanged(changed.promise, overMs - nowMs(), signal))) return {};
           }
         },
         heartbeat({ leaseToken }) {
-          const canceled = runs.some((run) => run.leaseToken === leaseToken && run.run.status === RunStatus.CANCELED);
-          if (!canceled) held(leaseToken);
-          return { cancelRequested: canceled };
+          if (lastLeases.get(leaseToken)?.run.status === RunStatus.CANCELED) return { cancelRequested: true };
+          return { pauseRequested: held(leaseToken).run.pauseRequested };
         },
-        releaseRun: ({ leaseToken }) => end(held(leaseToken), { status: RunStatus.QUEUED }),
-        completeRun: ({ leaseToken, output }) => end(held(leaseToken), { status: RunStatus.SUCCEEDED, output }),
+        reportWorker: () => ({}),
+        publishDeltas({ leaseToken, deltas: more }) {
+          held(leaseToken);
+          deltas.push(...more);
+          return {};
+        },
+        releaseRun({ leaseToken }) {
+          const own = held(leaseToken);
+          return end(own, pauseOf(own) ?? { status: RunStatus.QUEUED });
+        },
+        completeRun: ({ leaseToken, output }) =>
+          end(held(leaseToken), { status: RunStatus.SUCCEEDED, output, error: undefined }),
         failRun({ leaseToken, error }) {
-          const found = held(leaseToken);
-          const failedAttempts = found.run.failedAttempts + 1;
-          const again = error?.retryable === true && failedAttempts < (found.run.retryPolicy?.maxAttempts ?? 3);
-          return end(found, { status: again ? RunStatus.QUEUED : RunStatus.FAILED, failedAttempts, error });
+          const own = held(leaseToken);
+          const failedAttempts = own.run.failedAttempts + 1;
+          const again = error?.retryable === true && failedAttempts < (own.run.retryPolicy?.maxAttempts ?? 3);
+          const paused = again ? pauseOf(own) : undefined;
+          return end(own, { status: again ? RunStatus.QUEUED : RunStatus.FAILED, ...paused, failedAttempts, error });
         },
-        startStep({ leaseToken, key, name, input }) {
-          const { steps } = held(leaseToken);
-          const earlier = steps.get(key);
-          if (earlier?.status === StepStatus.COMPLETED || earlier?.status === StepStatus.RUNNING)
-            return { step: earlier };
-          const init = { stepId: `step_${key}`, key, name, input, attempt: (earlier?.attempt ?? 0) + 1 };
-          steps.set(key, create(StepSchema, { ...init, status: StepStatus.RUNNING }));
-          return { step: steps.get(key) };
+        suspendRun({ leaseToken, conditions }) {
+          const own = held(leaseToken);
+          const paused = own.run.pauseRequested ? pauseOf(own) : undefined;
+          if (paused !== undefined) return { ...end(own, paused), suspended: true };
+          const holds = holding(log, own, conditions);
+          if (holds.length > 0) return { run: own.run, position, suspended: false, holding: holds };
+          const answer = end(own, { status: RunStatus.WAITING });
+          own.conditions = conditions;
+          for (const { condition } of conditions) {
+            if (condition.case === "time") setTimeout(() => wake(own), timestampMs(condition.value) - nowMs());
+          }
+          return { ...answer, suspended: true };
         },
-        completeStep({ leaseToken, stepId, output, usage }) {
-          const step = byId(held(leaseToken).steps, (item) => item.stepId === stepId);
-          return { step: Object.assign(step, { status: StepStatus.COMPLETED, output, usage }) };
-        },
-        failStep({ leaseToken, stepId, error, usage }) {
-          const step = byId(held(leaseToken).steps, (item) => item.stepId === stepId);
-          return { step: Object.assign(step, { status: StepStatus.FAILED, error, usage }) };
-        },
-        startToolCall({ leaseToken, ...request }) {
-          const { toolCalls } = held(leaseToken);
-          const { key, tool, effect, idempotent, stepId } = request;
-          const earlier = toolCalls.get(key);
-          const hadNoEffect = earlier?.status === ToolCallStatus.RECONCILED && earlier.result === undefined;
-          if (earlier && earlier.status !== ToolCallStatus.FAILED && !hadNoEffect) return { toolCall: earlier };
-          const init = { toolCallId: `tc_${key}`, key, tool, effect, idempotent, stepId, arguments: request.arguments };
-          toolCalls.set(key, create(ToolCallSchema, { ...init, status: ToolCallStatus.STARTED }));
-          return { toolCall: toolCalls.get(key) };
-        },
+        startStep: (request) => ({ step: startStep(log, held(request.leaseToken), request), position }),
+        completeStep: ({ leaseToken, stepId, output, usage }) => ({
+          step: endStep(log, held(leaseToken), stepId, { output, usage }),
+          position,
+        }),
+        failStep: ({ leaseToken, stepId, error, usage }) => ({
+          step: endStep(log, held(leaseToken), stepId, { error, usage }),
+          position,
+        }),
+        startToolCall: (request) => ({ toolCall: startToolCall(log, held(request.leaseToken), request), position }),
         succeedToolCall({ leaseToken, toolCallId, result }) {
-          const call = byId(held(leaseToken).toolCalls, (item) => item.toolCallId === toolCallId);
-          return { toolCall: Object.assign(call, { status: ToolCallStatus.SUCCEEDED, result }) };
+          const change = { status: ToolCallStatus.SUCCEEDED, result };
+          return { toolCall: endToolCall(log, held(leaseToken), toolCallId, change), position };
         },
         failToolCall({ leaseToken, toolCallId, error }) {
-          const call = byId(held(leaseToken).toolCalls, (item) => item.toolCallId === toolCallId);
-          return { toolCall: Object.assign(call, { status: ToolCallStatus.FAILED, error }) };
+          const change = { status: ToolCallStatus.FAILED, error };
+          return { toolCall: endToolCall(log, held(leaseToken), toolCallId, change), position };
         },
         reconcileToolCall({ leaseToken, toolCallId, result, note }) {
-          const call = byId(held(leaseToken).toolCalls, (item) => item.toolCallId === toolCallId);
-          return { toolCall: Object.assign(call, { status: ToolCallStatus.RECONCILED, result, note }) };
+          const change = { status: ToolCallStatus.RECONCILED, result, note };
+          return { toolCall: endToolCall(log, held(leaseToken), toolCallId, change), position };
         },
-      }),
+      });
+      router.service(RunService, {
+        createRun({ requestId, handler, input, parentRunId, roomId, queue, labels, retryPolicy }) {
+          const earlier = created.get(requestId);
+          if (earlier !== undefined) return { run: earlier.run, position };
+          const depth = parentRunId === "" ? 0 : runOf(parentRunId).run.depth + 1;
+          if (depth > 32) throw refusal("QUOTA_EXCEEDED", "32 runs stand above this one already");
+          if (parentRunId !== "" && !isOpen(runOf(parentRunId))) throw refusal("INVALID_STATE", "the parent has ended");
+          const init = { handler, input, parentRunId, roomId, queue: queue || "default", labels, retryPolicy, depth };
+          const own = submit(init);
+          created.set(requestId, own);
+          return { run: own.run, position };
+        },
+        getRun: ({ runId }) => ({ run: runOf(runId).run }),
+      });
+      router.service(EventService, {
+        listEvents({ filter, afterPosition }) {
+          const messages = runOf(filter?.runId ?? "").messages.filter((message) => message.position > afterPosition);
+          const events = messages.map(({ $typeName: _type, $unknown: _unknown, ...message }) => ({
+            position: message.position,
+            payload: { case: "runMessageReceived" as const, value: message },
+          }));
+          return { events, nextPosition: position };
+        },
+      });
+      router.service(AgentService, {
+        createAgent({ requestId, name, handler }) {
+          const body = JSON.stringify([name, handler]);
+          const found = agents.get(requestId) ?? {
+            agent: newAgent({ requestId, name, handler, nowMs: nowMs() }),
+            body,
+          };
+          if (found.body !== body) throw refusal("REQUEST_ID_REUSED", "this request_id had another body");
+          agents.set(requestId, found);
+          return { agent: found.agent };
+        },
+        updateAgent({ agent, updateMask }) {
+          const found = [...agents.values()].find((item) => item.agent.agentId === agent?.agentId);
+          if (found === undefined || agent === undefined) throw refusal("AGENT_NOT_FOUND", "no such agent");
+          for (const path of updateMask?.paths ?? []) {
+            const field = path.replace(/_([a-z])/g, (_match, letter: string) => letter.toUpperCase());
+            Object.assign(found.agent, { [field]: agent[field as "name"], updateTime: timestampFromMs(nowMs() + 1) });
+          }
+          return { agent: found.agent };
+        },
+      });
+    },
     { router: { interceptors: [faults] } },
   );
-
   const engine: FakeEngine = {
     client: createSignalboxClient({ transport }),
     calls,
     runs,
+    deltas,
     fault: () => {},
-    submit(init) {
-      const run = create(RunSchema, { runId: `run_${++count}`, queue: "default", status: RunStatus.QUEUED, ...init });
-      const submitted: FakeRun = { run, leaseToken: "", steps: new Map(), toolCalls: new Map() };
-      runs.push(submitted);
-      return submitted;
-    },
+    omitsOutputs: false,
+    submit,
     callsOf: (wanted) => calls.filter(({ method }) => method === wanted),
-    async ended(found) {
-      await until(() => terminal.includes(found.run.status), { what: `run ${found.run.runId} to end` });
-      const { status, output, error } = found.run;
-      const name = Object.keys(RunStatus).find((key) => RunStatus[key as keyof typeof RunStatus] === status) ?? "";
-      return { status: name, output: valueToJson(output), error };
+    async ended(own) {
+      while (isOpen(own)) await changed.promise;
+      const { status, output, error } = own.run;
+      return { status: nameOf(status), output: valueToJson(output), error };
     },
-    takeOver(found) {
-      found.leaseToken = "somebody else's";
+    takeOver(own) {
+      own.leaseToken = "somebody else's";
     },
-    cancel(found) {
-      end(found, { status: RunStatus.CANCELED });
+    expire(own) {
+      if (own.run.status !== RunStatus.RUNNING) return;
+      end(own, { status: RunStatus.QUEUED, failedAttempts: own.run.failedAttempts + 1 });
+    },
+    cancel: (own) => void end(own, { status: RunStatus.CANCELED }),
+    pause(own) {
+      if (own.run.status === RunStatus.RUNNING) own.run = { ...own.run, pauseRequested: true };
+      else own.run = { ...own.run, status: RunStatus.PAUSED };
+    },
+    resume(own, budget) {
+      const next = {
+        ...own.run,
+        pauseRequested: false,
+        ...(budget && { budget: create(RunSchema, { budget }).budget }),
+      };
+      own.run = own.run.status === RunStatus.PAUSED ? { ...next, status: RunStatus.QUEUED } : next;
+      notify();
+    },
+    say(own, content, threadId = "") {
+      addMessage(log, own, threadId, jsonValue(content));
+      wake(own);
     },
   };
   return engine;
 }
 
-/** The error that the server answers with. */
-export function refusal(reason: Reason, message: string): Error {
-  return toConnectError(new SignalboxError(reason, message));
+/** The name of a status, for example SUCCEEDED. */
+export function nameOf(status: RunStatus): string {
+  return Object.keys(RunStatus).find((key) => RunStatus[key as keyof typeof RunStatus] === status) ?? "";
 }
 
-function byId<T>(items: Map<string, T>, matches: (item: T) => boolean): T {
-  const found = [...items.values()].find(matches);
-  if (found === undefined) throw refusal("STEP_NOT_FOUND", "no such step or tool call");
-  return found;
+function newAgent({
+  requestId,
+  name,
+  handler,
+  nowMs,
+}: {
+  requestId: string;
+  name: string;
+  handler: string;
+  nowMs: number;
+}) {
+  const time = timestampFromMs(nowMs);
+  const agentId = `agt_${requestId}`;
+  return create(AgentSchema, {
+    agentId,
+    name,
+    handler,
+    status: AgentStatus.ACTIVE,
+    createTime: time,
+    updateTime: time,
+  });
 }
 
-/** One turn of the event loop. */
-function turn(): Promise<void> {
-  return new Promise((resolve) => void setTimeout(resolve, 1));
+/** True when something changed within the time. Rejects when the signal aborts. */
+async function isChanged(changed: Promise<void>, leftMs: number, signal: AbortSignal): Promise<boolean> {
+  const over = Promise.withResolvers<boolean>();
+  const timer = setTimeout(() => over.resolve(false), Math.max(leftMs, 0));
+  const onAbort = () => over.reject(new ConnectError("the call was given up", Code.Canceled));
+  signal.addEventListener("abort", onAbort);
+  if (signal.aborted) onAbort();
+  try {
+    return await Promise.race([changed.then(() => true), over.promise]);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", onAbort);
+  }
 }

@@ -20,11 +20,11 @@ test("sleep returns its input", async () => {
   expect(await run("sleep", { ms: 5, tag: "a" })).toMatchObject({ status: "SUCCEEDED", output: { ms: 5, tag: "a" } });
 });
 
-test("sleep ends when its run is canceled", async () => {
+test("work ends when its run is canceled", async () => {
   const engine = fakeEngine(60);
   const told: unknown[] = [];
   startWorker(engine, { handlers: builtInHandlers, concurrency: 1, onError: (error) => told.push(error) });
-  const long = engine.submit({ handler: "sleep", input: jsonValue({ ms: 86_400_000 }) });
+  const long = engine.submit({ handler: "work", input: jsonValue({ ms: 86_400_000 }) });
   await until(() => long.leaseToken, { what: "a claim" });
   engine.cancel(long);
   const next = engine.submit({ handler: "echo", input: jsonValue("free") });

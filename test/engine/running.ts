@@ -1,5 +1,5 @@
 import { afterEach } from "vitest";
-import { createWorker, type Handler, type Worker, type WorkerOptions } from "../../src/engine/worker.ts";
+import { createWorker, type DefinedHandler, type Handler, type Worker, type WorkerOptions } from "../../src/engine/worker.ts";
 import type { FakeEngine, FakeRun } from "./fake-engine.ts";
 
 const workers: Worker[] = [];
@@ -21,8 +21,22 @@ export function startWorker(
 }
 
 /** How a run of one handler ends. */
-export async function outcomeOf(engine: FakeEngine, handler: Handler, init: Parameters<FakeEngine["submit"]>[0] = {}) {
+export async function outcomeOf(
+  engine: FakeEngine,
+  handler: Handler | DefinedHandler,
+  init: Parameters<FakeEngine["submit"]>[0] = {},
+  options: Partial<WorkerOptions> = {},
+) {
   const run: FakeRun = engine.submit({ handler: "it", ...init });
-  startWorker(engine, { handlers: { it: handler } });
+  startWorker(engine, { ...options, handlers: { ...options.handlers, it: handler } });
   return { run, ...(await engine.ended(run)) };
+}
+
+/** A handler that does one thing in its first attempt, which then crashes, and another in the later ones. */
+export function changing(first: Handler, later: Handler): Handler {
+  return async (ctx, input) => {
+    if (ctx.attempt > 1) return later(ctx, input);
+    await first(ctx, input);
+    throw new Error("crashed");
+  };
 }

@@ -205,7 +205,9 @@ test.each([
   expect(seen).toMatchObject({ name: "RunStoppedError", why });
   // The worker is free again, so the handler's end has been dealt with.
   await engine.ended(engine.submit({ handler: "next" }));
-  expect(engine.calls.filter(({ method }) => !["claimRun", "heartbeat", "completeRun"].includes(method))).toEqual([]);
+  expect(
+    engine.calls.filter(({ method }) => !["claimRun", "heartbeat", "completeRun", "reportWorker"].includes(method)),
+  ).toEqual([]);
   expect(engine.callsOf("completeRun")).toHaveLength(1);
 });
 

@@ -48,7 +48,7 @@ export async function compact(
   const last = turns.at(-1);
   if (last === undefined) return;
   const { sessionId } = ctx.currentRun;
-  const turnCount = history.summarised + turns.length;
+  const turnCount = history.earlier + turns.length;
   try {
     const summary = (await summarise(ctx, { model, summary: history.summary, turns }))
       .trim()

@@ -14,17 +14,19 @@ export type PastTurn = { readonly runId: string; readonly asked: string; readonl
 export type History = {
   /** What stands for the turns before those below; empty for none. */
   readonly summary: string;
-  /** How many turns the summary stands for. */
-  readonly summarised: number;
+  /** How many turns come before those below: the summary stands for them, but for what had to be left out. */
+  readonly earlier: number;
   /** Oldest first. */
   readonly turns: readonly PastTurn[];
 };
 
 /** Nothing is known. */
-export const noHistory: History = { summary: "", summarised: 0, turns: [] };
+export const noHistory: History = { summary: "", earlier: 0, turns: [] };
 
-/** More characters than any model reads; older turns are left out, so that the history fits into a record. */
-const maxHistoryLength = 400_000;
+/** More than most models read; older turns are left out, so that the history and its summary fit into a record. */
+const maxHistoryBytes = 500_000;
+/** What the record of a turn takes beside its words, at most. */
+const turnOverheadBytes = 128;
 const pageSize = 200;
 
 /** The turns of the run's session that have been answered, without those that a summary stands for. */
@@ -34,16 +36,20 @@ export async function loadHistory({ client, currentRun, signal }: HandlerContext
   try {
     const { session } = await client.sessions.getSession(of, { signal });
     const { summary = "", turnCount = 0, throughRunId = "" } = session?.compaction ?? {};
-    const turns: PastTurn[] = [];
+    let turns: PastTurn[] = [];
+    let earlier = turnCount;
     let pageToken = "";
     do {
       const request = { ...of, afterRunId: throughRunId, pageSize, pageToken };
       const page = await client.sessions.getSessionHistory(request, { signal });
-      for (const turn of page.turns)
-        if (turn.runId !== runId && turn.status === RunStatus.SUCCEEDED) turns.push(past(turn));
+      const answered = page.turns.filter((turn) => turn.runId !== runId && turn.status === RunStatus.SUCCEEDED);
+      const known = [...turns, ...answered.map(past)];
+      // With every page, so that a session without end does not have to fit into memory.
+      turns = newest(known);
+      earlier += known.length - turns.length;
       pageToken = page.nextPageToken;
     } while (pageToken !== "");
-    return { summary, summarised: turnCount, turns: newest(turns) };
+    return { summary, earlier, turns };
   } catch (error) {
     if (reasonOf(error) === "SESSION_NOT_FOUND") return noHistory;
     throw error;
@@ -103,9 +109,10 @@ function past({ runId, input, output }: Turn): PastTurn {
 }
 
 function newest(turns: readonly PastTurn[]): PastTurn[] {
-  let length = 0;
-  const kept = turns.findLastIndex(
-    ({ asked, answered }) => (length += asked.length + answered.length) > maxHistoryLength,
-  );
-  return turns.slice(kept + 1);
+  let bytes = 0;
+  const last = turns.findLastIndex(({ asked, answered }) => {
+    bytes += turnOverheadBytes + Buffer.byteLength(asked) + Buffer.byteLength(answered);
+    return bytes > maxHistoryBytes;
+  });
+  return turns.slice(last + 1);
 }

@@ -1,4 +1,4 @@
-import { AgentStatus } from "../../../gen/signalbox/v1/agent_pb.ts";
+import { type Agent, AgentStatus } from "../../../gen/signalbox/v1/agent_pb.ts";
 import type { JsonValue } from "../../client/json.ts";
 import type { HandlerContext } from "../handler.ts";
 import type { AgentTool, Delegate } from "./configuration.ts";
@@ -9,6 +9,8 @@ export const delegateName = "delegate";
 
 /** More would fill the model's context with names. */
 const maxDelegates = 50;
+/** Longer ones do not fit into the name of a child run; the agent goes by its id then. */
+const maxNameLength = 100;
 
 /** True for `delegate`, which allows every agent, and `delegate:<name>`, which allows the one of that preset, name or id. */
 export function isDelegate(tool: string): boolean {
@@ -22,17 +24,27 @@ export function isDelegate(tool: string): boolean {
 export async function loadDelegates(ctx: HandlerContext, tools: readonly string[]): Promise<Delegate[]> {
   const allowed = tools.filter(isDelegate).map((tool) => tool.slice(delegateName.length + 1));
   if (allowed.length === 0) return [];
-  const request = { statuses: [AgentStatus.ACTIVE], handler: "agent", pageSize: 200 };
-  const { agents } = await ctx.client.agents.listAgents(request, { signal: ctx.signal });
   const found = new Map<string, Delegate>();
-  for (const agent of agents) {
+  for await (const agent of activeAgents(ctx)) {
     if (agent.agentId === ctx.currentRun.agentId || agent.tools.some(isDelegate)) continue;
     const names = [agent.preset, agent.name, agent.agentId].filter((name) => name !== "");
     if (!allowed.some((name) => name === "" || names.includes(name))) continue;
-    const name = names.find((candidate) => !found.has(candidate));
-    if (name !== undefined && found.size < maxDelegates) found.set(name, { name, agentId: agent.agentId });
+    const name = names.find((candidate) => candidate.length <= maxNameLength && !found.has(candidate));
+    if (name !== undefined) found.set(name, { name, agentId: agent.agentId });
+    if (found.size === maxDelegates) break;
   }
   return [...found.values()];
+}
+
+/** Newest first: those that came with Signalbox are behind all that people have made. */
+async function* activeAgents({ client, signal }: HandlerContext): AsyncGenerator<Agent, void, void> {
+  const request = { statuses: [AgentStatus.ACTIVE], handler: "agent", pageSize: 200 };
+  let pageToken = "";
+  do {
+    const page = await client.agents.listAgents({ ...request, pageToken }, { signal });
+    yield* page.agents;
+    pageToken = page.nextPageToken;
+  } while (pageToken !== "");
 }
 
 /** What a model is told of giving work to others. */

@@ -1,0 +1,86 @@
+import { timestampDate, type Value } from "@bufbuild/protobuf/wkt";
+import {
+  type RunError,
+  type Step,
+  StepKind,
+  StepStatus,
+  type ToolCall,
+  ToolCallStatus,
+} from "../../gen/signalbox/v1/run_pb.ts";
+import { type Command, type CommandKind, describeCommand } from "./command.ts";
+import { HandlerError } from "./handler-error.ts";
+
+/** How something on record ended. */
+export interface End {
+  /** Its place in the log: what ended first has the smaller one. */
+  readonly position: bigint;
+  readonly time: Date | undefined;
+  readonly outcome:
+    | { readonly ok: true; readonly output: Value | undefined }
+    | { readonly ok: false; readonly error: RunError };
+}
+
+/** A step or a tool call as it is on record. */
+export interface Entry {
+  readonly command: Command;
+  /** The id of the step or tool call. */
+  readonly id: string;
+  /** Where its first start is in the log. */
+  readonly startPosition: bigint;
+  /** Undefined while it has not ended, and when its lease ended first. */
+  readonly end: End | undefined;
+  /** True when there is an output that the claim had no room for. */
+  readonly outputOmitted: boolean;
+  /** The step; undefined for a tool call. */
+  readonly step: Step | undefined;
+  /** The tool call; undefined for a step. */
+  readonly toolCall: ToolCall | undefined;
+}
+
+/** Something of which the handler is told the recorded end, and which is not done again. */
+export interface EndedEntry extends Entry {
+  readonly end: End;
+}
+
+const kinds: Partial<Record<StepKind, CommandKind>> = {
+  [StepKind.FUNCTION]: "step",
+  [StepKind.MODEL]: "model",
+  [StepKind.SLEEP]: "sleep",
+  [StepKind.RUN]: "run",
+  [StepKind.MESSAGE]: "message",
+};
+
+/** A step of the record. */
+export function entryOfStep(step: Step): Entry {
+  const { sequence, key, stepId: id, startPosition, outputOmitted } = step;
+  const command = { sequence, kind: kinds[step.kind] ?? "step", key };
+  return { command, id, startPosition, end: endOfStep(step), outputOmitted, step, toolCall: undefined };
+}
+
+/** A tool call of the record. */
+export function entryOfToolCall(toolCall: ToolCall): Entry {
+  const { sequence, key, toolCallId: id, startPosition, resultOmitted: outputOmitted } = toolCall;
+  const command = { sequence, kind: "tool" as const, key };
+  return { command, id, startPosition, end: endOfToolCall(toolCall), outputOmitted, step: undefined, toolCall };
+}
+
+/** How an entry ended. Throws a HandlerError when the server says that it has not. */
+export function endOf({ command, end }: Entry): End {
+  if (end !== undefined) return end;
+  throw new HandlerError("BAD_ANSWER", `the server has not ended ${describeCommand(command)}`);
+}
+
+function endOfStep({ status, position, endTime, output, error }: Step): End | undefined {
+  const time = endTime && timestampDate(endTime);
+  if (status === StepStatus.COMPLETED) return { position, time, outcome: { ok: true, output } };
+  return status === StepStatus.FAILED && error ? { position, time, outcome: { ok: false, error } } : undefined;
+}
+
+function endOfToolCall({ status, position, endTime, result, error, resultOmitted }: ToolCall): End | undefined {
+  const time = endTime && timestampDate(endTime);
+  // Reconciled without a result it had no effect, and is made again.
+  const tookEffect = status === ToolCallStatus.RECONCILED && (result !== undefined || resultOmitted);
+  if (status === ToolCallStatus.SUCCEEDED || tookEffect)
+    return { position, time, outcome: { ok: true, output: result } };
+  return status === ToolCallStatus.FAILED && error ? { position, time, outcome: { ok: false, error } } : undefined;
+}

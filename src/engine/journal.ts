@@ -1,0 +1,128 @@
+import { setImmediate } from "node:timers/promises";
+import type { Activity } from "./activity.ts";
+import type { End, Entry } from "./entry.ts";
+import { HandlerError, RunStoppedError } from "./handler-error.ts";
+import type { Replay } from "./replay.ts";
+
+/**
+ * The writes of one attempt, one after the other in the order in which they are asked for: so the log has the ends in the
+ * order in which the handler hears of them, and a command that stands behind a failure was asked for by a handler that had
+ * survived it.
+ */
+export interface Journal {
+  /**
+   * The answer to the start of something. When the server has its end on record already, it comes in the order of the ends.
+   * Unanswered for ever once the run is to pause; the handler gets no further than that.
+   */
+  start(write: () => Promise<Entry>): Promise<Entry>;
+  /** Resolves when something may be started; never once the run is to pause. */
+  admit(): Promise<void>;
+  /** The answer to the end of something, once everything on record has been answered. */
+  end(write: () => Promise<Entry>): Promise<Entry>;
+  /** Another write, of which the handler is not told. */
+  write<T>(write: () => Promise<T>): Promise<T>;
+  /** From now on nothing is started. */
+  pause(note: string): void;
+  /** Why nothing is started any more; undefined while things are. */
+  pausing(): string | undefined;
+  /** How many commands stay unanswered because nothing is started. */
+  held(): number;
+  /** Tells those who wait for something to be started that it never will be. */
+  stop(reason: unknown): void;
+  /** The handler has ended: nothing is started any more, not even what waits in line; what is under way may end. */
+  seal(): void;
+  /** Nothing more is written. Resolves when what was under way has been. */
+  close(): Promise<void>;
+}
+
+/** What a journal needs. */
+export interface JournalOptions {
+  readonly replay: Replay;
+  readonly activity: Activity;
+  /** Told of each end before it is answered. */
+  readonly onEnd: (end: End) => void;
+}
+
+type Item<T> = (handOver: (value: T) => void, refuse: (reason: unknown) => void) => Promise<void>;
+
+/** Starts empty. */
+export function createJournal({ replay, activity, onEnd }: JournalOptions): Journal {
+  let tail = Promise.resolve();
+  let sealed = false;
+  let closed = false;
+  let pauseNote: string | undefined;
+  const held = new Set<(reason: unknown) => void>();
+
+  function queue<T>(item: Item<T>): Promise<T> {
+    const end = activity.begin();
+    return new Promise((resolve, reject) => {
+      tail = tail.then(async () => {
+        // Dropped: whoever asked is not told anything any more.
+        if (closed) return end();
+        try {
+          await item(resolve, reject);
+        } catch (error) {
+          reject(error);
+        } finally {
+          end();
+        }
+      });
+    });
+  }
+
+  async function answer(entry: Entry, handOver: (entry: Entry) => void): Promise<void> {
+    await replay.done();
+    // Code that can go on without this answer does so before, as it will in a replay.
+    await setImmediate();
+    if (entry.end !== undefined) onEnd(entry.end);
+    handOver(entry);
+    await setImmediate();
+  }
+
+  return {
+    start: (write) =>
+      queue(async (handOver, refuse) => {
+        if (sealed) return;
+        if (pauseNote !== undefined) return void held.add(refuse);
+        try {
+          const entry = await write();
+          if (entry.end?.outcome.ok) await answer(entry, handOver);
+          else handOver(entry);
+        } catch (error) {
+          if (!isPause(error)) throw error;
+          pauseNote ??= error.message;
+          held.add(refuse);
+        }
+      }),
+    admit: () =>
+      queue(async (handOver, refuse) => {
+        if (pauseNote === undefined && !sealed) handOver();
+        else held.add(refuse);
+      }),
+    end: (write) => queue(async (handOver) => answer(await write(), handOver)),
+    write: (write) => queue(async (handOver) => handOver(await write())),
+    pause(note) {
+      pauseNote ??= note;
+      activity.look();
+    },
+    pausing: () => pauseNote,
+    held: () => held.size,
+    stop(reason) {
+      for (const refuse of held) refuse(reason);
+    },
+    seal() {
+      sealed = true;
+    },
+    close() {
+      closed = true;
+      replay.stop(new RunStoppedError("finished"));
+      return tail;
+    },
+  };
+}
+
+const pauses: ReadonlySet<string> = new Set(["BUDGET_EXCEEDED", "PAUSE_REQUESTED"]);
+
+function isPause(error: unknown): error is HandlerError {
+  return error instanceof HandlerError && pauses.has(error.code);
+}

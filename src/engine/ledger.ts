@@ -1,0 +1,154 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { Value } from "@bufbuild/protobuf/wkt";
+import type { CallOptions } from "@connectrpc/connect";
+import type {
+  StartStepRequestSchema,
+  StartToolCallRequestSchema,
+  SuspendRunResponse,
+} from "../../gen/signalbox/v1/engine_service_pb.ts";
+import {
+  type RunError,
+  type Step,
+  StepKind,
+  type ToolCall,
+  type WakeConditionSchema,
+} from "../../gen/signalbox/v1/run_pb.ts";
+import type { Command, CommandKind } from "./command.ts";
+import { type Entry, entryOfStep, entryOfToolCall } from "./entry.ts";
+import { HandlerError, refusalOf, runErrorOf } from "./handler-error.ts";
+import type { Engine, Lease } from "./lease.ts";
+import type { UsageMeter } from "./usage.ts";
+
+/** What the record says of a step beside its command. */
+export type StepInit = Pick<
+  MessageInitShape<typeof StartStepRequestSchema>,
+  "name" | "input" | "delay" | "wakeTime" | "childRunId" | "threadId"
+>;
+
+/** What the record says of a tool call beside its command. */
+export type ToolCallInit = Pick<
+  MessageInitShape<typeof StartToolCallRequestSchema>,
+  "stepId" | "tool" | "effect" | "idempotent" | "arguments" | "version" | "reversible"
+>;
+
+/** How something ended. */
+export type Ending =
+  | { readonly ok: true; readonly output: Value | undefined }
+  | { readonly ok: false; readonly error: RunError };
+
+/** A condition of a suspension, as the contract has it. */
+export type Condition = MessageInitShape<typeof WakeConditionSchema>;
+
+/**
+ * The calls that write the record of a run under a lease, repeated until they get through. What the server refuses is thrown
+ * as a HandlerError with the server's reason as its code, not retryable; the lease's reason once that is over.
+ */
+export interface Ledger {
+  startStep(command: Command, init: StepInit): Promise<Entry>;
+  startToolCall(command: Command, init: ToolCallInit): Promise<Entry>;
+  /** Ends what an entry stands for; an output that is refused becomes a failure. */
+  end(entry: Entry, ending: Ending, usage?: UsageMeter): Promise<Entry>;
+  /** Records what became of an unknown tool call; a result that is set says that it took effect. */
+  reconcile(toolCallId: string, note: string, result: Value | undefined): Promise<Entry>;
+  /** The entry with the output that the claim had no room for. Records nothing. */
+  fetch(entry: Entry): Promise<Entry>;
+  suspend(conditions: Condition[]): Promise<SuspendRunResponse>;
+  release(reason: string): Promise<void>;
+  /** Where the log stood after the last write; 0 before the first. */
+  position(): bigint;
+  /** The answer of another idempotent call that the run needs. */
+  ask<T>(call: (options: CallOptions) => Promise<T>): Promise<T>;
+}
+
+const stepKinds: Record<Exclude<CommandKind, "tool">, StepKind> = {
+  step: StepKind.FUNCTION,
+  model: StepKind.MODEL,
+  sleep: StepKind.SLEEP,
+  run: StepKind.RUN,
+  message: StepKind.MESSAGE,
+};
+
+/** The ledger of a lease. */
+export function createLedger(engine: Engine, leaseToken: string, lease: Lease): Ledger {
+  let position = 0n;
+
+  async function ask<T>(call: (options: CallOptions) => Promise<T>): Promise<T> {
+    try {
+      return await lease.write(call);
+    } catch (error) {
+      throw error === lease.signal.reason ? error : refusalOf(error);
+    }
+  }
+
+  async function write<T extends { readonly position: bigint }>(
+    call: (options: CallOptions) => Promise<T>,
+  ): Promise<T> {
+    const answer = await ask(call);
+    position = answer.position;
+    return answer;
+  }
+
+  async function step(call: (options: CallOptions) => Promise<{ step?: Step | undefined; position: bigint }>) {
+    return entryOfStep(present((await write(call)).step));
+  }
+
+  async function toolCall(
+    call: (options: CallOptions) => Promise<{ toolCall?: ToolCall | undefined; position: bigint }>,
+  ) {
+    return entryOfToolCall(present((await write(call)).toolCall));
+  }
+
+  const startStep: Ledger["startStep"] = ({ sequence, kind, key }, init) => {
+    const stepKind = kind === "tool" ? StepKind.UNSPECIFIED : stepKinds[kind];
+    return step((call) => engine.startStep({ leaseToken, sequence, key, kind: stepKind, ...init }, call));
+  };
+
+  const startToolCall: Ledger["startToolCall"] = ({ sequence, key }, init) =>
+    toolCall((call) => engine.startToolCall({ leaseToken, sequence, key, ...init }, call));
+
+  function endStep(stepId: string, ending: Ending, meter: UsageMeter | undefined): Promise<Entry> {
+    const usage = meter?.total();
+    return ending.ok
+      ? step((call) => engine.completeStep({ leaseToken, stepId, output: ending.output, usage }, call))
+      : step((call) => engine.failStep({ leaseToken, stepId, error: ending.error, usage }, call));
+  }
+
+  function endToolCall(toolCallId: string, ending: Ending, meter: UsageMeter | undefined): Promise<Entry> {
+    const usage = meter?.total();
+    return ending.ok
+      ? toolCall((call) => engine.succeedToolCall({ leaseToken, toolCallId, result: ending.output, usage }, call))
+      : toolCall((call) => engine.failToolCall({ leaseToken, toolCallId, error: ending.error, usage }, call));
+  }
+
+  return {
+    startStep,
+    startToolCall,
+    async end(entry, ending, usage) {
+      const end = entry.toolCall === undefined ? endStep : endToolCall;
+      try {
+        return await end(entry.id, ending, usage);
+      } catch (error) {
+        if (!ending.ok || !(error instanceof HandlerError)) throw error;
+        return end(entry.id, { ok: false, error: runErrorOf(error) }, usage);
+      }
+    },
+    reconcile: (toolCallId, note, result) =>
+      toolCall((call) => engine.reconcileToolCall({ leaseToken, toolCallId, note, result }, call)),
+    fetch({ command, toolCall: recorded }) {
+      if (recorded === undefined) return startStep(command, {});
+      const { stepId, tool, effect, idempotent, version, reversible } = recorded;
+      return startToolCall(command, { stepId, tool, effect, idempotent, version, reversible });
+    },
+    suspend: (conditions) => write((call) => engine.suspendRun({ leaseToken, conditions }, call)),
+    async release(reason) {
+      await write((call) => engine.releaseRun({ leaseToken, reason }, call));
+    },
+    position: () => position,
+    ask,
+  };
+}
+
+function present<T>(message: T | undefined): T {
+  if (message === undefined) throw new HandlerError("BAD_ANSWER", "the server's answer has no step or tool call");
+  return message;
+}

@@ -1,0 +1,223 @@
+import {
+  type Run,
+  type ToolCall,
+  ToolCallStatus,
+  ToolCallStatusSchema,
+  ToolEffect,
+} from "../../gen/signalbox/v1/run_pb.ts";
+import type { SignalboxClient } from "../client/clients.ts";
+import type { JsonValue } from "../client/json.ts";
+import { checkArguments, type ToolRegistry } from "../tools/registry.ts";
+import { runTool } from "../tools/run-tool.ts";
+import type { Tool, ToolOutcome, ToolScope } from "../tools/tool.ts";
+import { ToolError } from "../tools/tool-error.ts";
+import type { Activity } from "./activity.ts";
+import type { Command } from "./command.ts";
+import type { Commands } from "./commands.ts";
+import type { Entry } from "./entry.ts";
+import type { HandlerContext, ToolCallOptions, ToolOptions } from "./handler.ts";
+import { failureOf, HandlerError, RunStoppedError, runErrorOf, ToolOutcomeUnknownError } from "./handler-error.ts";
+import type { Journal } from "./journal.ts";
+import type { Ledger, ToolCallInit } from "./ledger.ts";
+import type { WorkerLog } from "./log.ts";
+import { attemptOf, resultOf, settle } from "./steps.ts";
+import type { Telemetry } from "./telemetry.ts";
+import { createUsageMeter } from "./usage.ts";
+import { optionalValue } from "./values.ts";
+
+/** Calls tools, each call once per run unless it had no effect. */
+export interface ToolCalls {
+  tool: HandlerContext["tool"];
+  reconcile: HandlerContext["reconcile"];
+  /**
+   * Resolves when no call of a tool is under way that must not be repeated blindly. A tool has a time limit, so that this
+   * comes; a function at hand has none and is not waited for.
+   */
+  ended(): Promise<void>;
+}
+
+/** What tool calls need. */
+export interface ToolCallsOptions {
+  readonly run: Run;
+  /** Calls of earlier attempts that nobody knows the end of. */
+  readonly unknownToolCalls: readonly ToolCall[];
+  readonly registry: ToolRegistry;
+  readonly client: SignalboxClient;
+  readonly commands: Commands;
+  readonly ledger: Ledger;
+  readonly journal: Journal;
+  readonly activity: Activity;
+  readonly telemetry: Telemetry;
+  readonly signal: AbortSignal;
+  readonly log: WorkerLog;
+}
+
+/** What is to be called, and how that is recorded. */
+interface Callee<T> {
+  readonly init: ToolCallInit;
+  run(scope: ToolScope): T | Promise<T>;
+  reconcile(scope: ToolScope): Promise<ToolOutcome | undefined>;
+  /** True when it ends within a time, and nobody could tell whether it took effect unless its end is recorded. */
+  readonly mustEnd: boolean;
+}
+
+/** Tool calls of one attempt. */
+export function createToolCalls(options: ToolCallsOptions): ToolCalls {
+  const { run, registry, client, commands, ledger, journal, activity, telemetry, signal, log } = options;
+  const underWay = new Set<Promise<unknown>>();
+  const unknownCalls = new Map(options.unknownToolCalls.map((call) => [call.key, call]));
+
+  function scopeOf(toolCallId: string, usage = createUsageMeter()): ToolScope {
+    const { runId, workspaceId } = run;
+    return { toolCallId, runId, workspaceId, signal, log, client, addUsage: usage.add };
+  }
+
+  /** What became of a call of an earlier attempt, on record: with its end when it took effect. */
+  async function lookUp(unknown: ToolCall, callee: Callee<unknown>): Promise<Entry> {
+    const outcome = await activity.during(() => callee.reconcile(scopeOf(unknown.toolCallId)));
+    if (outcome === undefined) throw outcomeUnknown(unknown);
+    return journal.end(() => recordOutcome(unknown, outcome));
+  }
+
+  async function recordOutcome(unknown: ToolCall, outcome: ToolOutcome): Promise<Entry> {
+    // A result that is set, null at least, is what says that the call took effect.
+    const found = outcome.tookEffect ? (outcome.result ?? null) : undefined;
+    const result = optionalValue(found, `the result of tool call ${unknown.key}`, "OUTPUT_NOT_SERIALIZABLE");
+    const entry = await ledger.reconcile(unknown.toolCallId, outcome.note, result);
+    unknownCalls.delete(unknown.key);
+    return entry;
+  }
+
+  async function perform<T>(command: Command, callee: Callee<T>): Promise<T> {
+    const unknown = unknownCalls.get(command.key);
+    // Nothing is awaited otherwise: calls start in the order in which they were asked for.
+    const found = unknown === undefined ? undefined : await lookUp(unknown, callee);
+    if (found?.end !== undefined) return resultOf(found.end);
+    const started = await journal.start(() => ledger.startToolCall(command, callee.init));
+    if (started.end?.outcome.ok) return resultOf(started.end);
+    requireStarted(started);
+    const call = conclude(started, command, callee);
+    if (!callee.mustEnd) return call;
+    underWay.add(call);
+    try {
+      return await call;
+    } finally {
+      underWay.delete(call);
+    }
+  }
+
+  /** Makes a call that is on record as started, and records its end. */
+  async function conclude<T>(started: Entry, { key }: Command, callee: Callee<T>): Promise<T> {
+    const usage = createUsageMeter();
+    const scope = scopeOf(started.id, usage);
+    const tried = await activity.during(() => attemptOf(`the result of tool call ${key}`, () => callee.run(scope)));
+    // What a tool throws because it was told to stop says nothing about what it did.
+    if (!tried.ok && tried.cause instanceof RunStoppedError) throw tried.cause;
+    if (!tried.ok && isOpen(tried.cause, callee.init)) {
+      const outcome = await activity.during(() => callee.reconcile(scope));
+      if (outcome === undefined) throw leftOpen(tried.cause);
+      const resolved = await activity.during(() => attemptOf("the result", () => resultFound(outcome, tried.cause)));
+      return settle(await journal.end(() => ledger.end(started, resolved.ending, usage)), resolved) as T;
+    }
+    return settle(await journal.end(() => ledger.end(started, tried.ending, usage)), tried);
+  }
+
+  /** The tool, when it may be called so. */
+  function find(named: string | Tool, args: unknown): Tool {
+    const tool = typeof named === "string" ? registry.get(named) : named;
+    const problem = tool === undefined ? registry.check(String(named), args) : checkArguments(tool, args);
+    if (problem !== undefined) throw failureOf(runErrorOf(problem), problem);
+    if (tool !== undefined) return tool;
+    throw new HandlerError("TOOL_NOT_FOUND", `there is no tool ${String(named)}`, { retryable: false });
+  }
+
+  function callTool(named: string | Tool, args: unknown, { name, stepId = "" }: ToolCallOptions) {
+    const toolName = typeof named === "string" ? named : named.name;
+    return commands.perform<JsonValue | undefined>({
+      kind: "tool",
+      name: name ?? toolName,
+      async live(command) {
+        const tool = find(named, args);
+        const { effect, idempotent, version, reversible } = tool;
+        const given = optionalValue(args, `the arguments of tool call ${command.key}`, "INPUT_NOT_SERIALIZABLE");
+        const traced = (toolCallId: string) => ({ tool: toolName, toolCallId, args: args as JsonValue });
+        return perform(command, {
+          init: { stepId, tool: toolName, effect, idempotent, version, reversible, arguments: given },
+          run: (scope) => telemetry.executeTool(run, traced(scope.toolCallId), () => runTool(tool, args, scope)),
+          reconcile: async (scope) => tool.reconcile?.(args, scope),
+          mustEnd: !idempotent && effect !== ToolEffect.READ,
+        });
+      },
+      replayed: resultOf,
+    });
+  }
+
+  function callFunction<T>(name: string, options: ToolOptions, fn: (scope: ToolScope) => T | Promise<T>) {
+    const { args, stepId = "", tool, effect, idempotent = false } = options;
+    return commands.perform<T>({
+      kind: "tool",
+      name,
+      async live(command) {
+        const given = optionalValue(args, `the arguments of tool call ${command.key}`, "INPUT_NOT_SERIALIZABLE");
+        const init = { stepId, tool, effect, idempotent, arguments: given };
+        return perform(command, { init, run: fn, reconcile: async () => undefined, mustEnd: false });
+      },
+      replayed: resultOf,
+    });
+  }
+
+  function tool<T>(name: string, options: ToolOptions, fn: (scope: ToolScope) => T | Promise<T>): Promise<T>;
+  function tool(named: string | Tool, args?: unknown, options?: ToolCallOptions): Promise<JsonValue | undefined>;
+  function tool(named: string | Tool, second: unknown = {}, third: unknown = {}): Promise<unknown> {
+    return typeof third === "function"
+      ? callFunction(named as string, second as ToolOptions, third as (scope: ToolScope) => unknown)
+      : callTool(named, second, third as ToolCallOptions);
+  }
+
+  return {
+    tool,
+    async reconcile(key, outcome) {
+      const unknown = unknownCalls.get(key);
+      if (unknown === undefined) {
+        const message = `no tool call ${key} of this run waits to be reconciled; see ctx.unknownToolCalls`;
+        throw new HandlerError("TOOL_CALL_NOT_FOUND", message, { retryable: false });
+      }
+      await journal.write(() => recordOutcome(unknown, outcome));
+    },
+    async ended() {
+      await Promise.allSettled(underWay);
+    },
+  };
+}
+
+/** True when nobody can tell whether the call took effect, and repeating it blindly could do harm. */
+function isOpen(cause: unknown, { effect, idempotent }: ToolCallInit): boolean {
+  if (cause instanceof ToolOutcomeUnknownError) return true;
+  return cause instanceof ToolError && cause.outcomeUnknown && !idempotent && effect !== ToolEffect.READ;
+}
+
+/** The result that was found; throws what the tool threw when it had no effect. */
+function resultFound(outcome: ToolOutcome, cause: unknown): unknown {
+  if (outcome.tookEffect) return outcome.result ?? null;
+  throw cause instanceof ToolError ? cause : new ToolError("TOOL_FAILED", outcome.note, { retryable: true, cause });
+}
+
+function leftOpen(cause: unknown): ToolOutcomeUnknownError {
+  if (cause instanceof ToolOutcomeUnknownError) return cause;
+  return new ToolOutcomeUnknownError(`${runErrorOf(cause).message}; whether it took effect is unknown`);
+}
+
+/** Throws unless the call is to be made now. */
+function requireStarted({ toolCall, command }: Entry): void {
+  const status = toolCall?.status ?? ToolCallStatus.UNSPECIFIED;
+  if (status === ToolCallStatus.STARTED) return;
+  if (toolCall !== undefined && status === ToolCallStatus.UNKNOWN) throw outcomeUnknown(toolCall);
+  const name = ToolCallStatusSchema.value[status]?.localName ?? String(status);
+  throw new HandlerError("TOOL_CALL_NOT_STARTED", `tool call ${command.key} is ${name}; it may not be made now`);
+}
+
+function outcomeUnknown(call: ToolCall): ToolOutcomeUnknownError {
+  const { key, tool } = call;
+  const message = `an earlier attempt called ${tool} (tool call ${key}) and its outcome is unknown; find out what happened and call ctx.reconcile("${key}", …)`;
+  return new ToolOutcomeUnknownError(message, call);
+}
