@@ -1,3 +1,5 @@
+import { fromJson, type JsonObject } from "@bufbuild/protobuf";
+import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import type { Agent } from "../../gen/signalbox/v1/agent_pb.ts";
 import {
   type ArchiveAgentRequest,
@@ -12,6 +14,7 @@ import type { Call } from "../kernel/call.ts";
 import { requestDigest } from "../kernel/digest.ts";
 import { SignalboxError } from "../kernel/errors.ts";
 import { derivedId } from "../kernel/ids.ts";
+import { requireStorable } from "../kernel/limits.ts";
 import { readPage } from "../readmodel/page.ts";
 import type { Positions } from "../readmodel/positions.ts";
 import type { Db } from "../readmodel/postgres.ts";
@@ -27,11 +30,11 @@ export interface AgentAnswer {
 
 /** The agents of all workspaces; every call sees its own workspace only. */
 export interface Agents {
-  /** Creates an active agent. REQUEST_ID_REUSED. */
+  /** Creates an active agent. REQUEST_ID_REUSED, INVALID_REQUEST, PAYLOAD_TOO_LARGE. */
   create(call: Call, request: CreateAgentRequest): Promise<AgentAnswer>;
   /** The agent as it is now. AGENT_NOT_FOUND. */
   get(call: Call, request: GetAgentRequest): Promise<{ agent: Agent }>;
-  /** Changes the fields that the mask names. AGENT_NOT_FOUND, INVALID_STATE, ETAG_MISMATCH. */
+  /** Changes the fields that the mask names. AGENT_NOT_FOUND, INVALID_STATE, ETAG_MISMATCH, INVALID_REQUEST, PAYLOAD_TOO_LARGE. */
   update(call: Call, request: UpdateAgentRequest): Promise<AgentAnswer>;
   /** Archives the agent for good; twice is fine. AGENT_NOT_FOUND. */
   archive(call: Call, request: ArchiveAgentRequest): Promise<AgentAnswer>;
@@ -47,6 +50,9 @@ export interface AgentsDeps extends AggregatesDeps {
   readonly positions: Pick<Positions, "reach">;
 }
 
+/** The largest JSON Schema that an agent may carry, in bytes of its binary form. */
+const maxSchemaBytes = 256 * 1024;
+
 /** The agents on a log and its read models. */
 export function createAgents({ db, positions, ...deps }: AgentsDeps): Agents {
   const aggregates = createAggregates(agentAggregate, deps);
@@ -59,6 +65,7 @@ export function createAgents({ db, positions, ...deps }: AgentsDeps): Agents {
   return {
     find,
     async create(call, request) {
+      requireSchemas(request);
       const { requestId } = request;
       const repeatable = requestId !== "";
       const id = repeatable ? derivedId("agt", call.workspaceId, "CreateAgent", requestId) : deps.ids.next("agt");
@@ -73,6 +80,7 @@ export function createAgents({ db, positions, ...deps }: AgentsDeps): Agents {
     },
     async update(call, { agent, updateMask }) {
       if (agent === undefined) throw new SignalboxError("INVALID_REQUEST", "agent is missing: name the one to change");
+      requireSchemas(agent);
       const change = { agent, paths: updateMask?.paths ?? [] };
       const decide = (state: AgentState) => updateAgent(state, change);
       return answer(await aggregates.execute({ call, id: agent.agentId, decide }), agent.agentId);
@@ -84,9 +92,16 @@ export function createAgents({ db, positions, ...deps }: AgentsDeps): Agents {
     async list({ workspaceId, signal }, { statuses, preset, handler, pageSize, pageToken, minPosition }) {
       const page = readPage("agents", [workspaceId, statuses, preset, handler], pageSize, pageToken);
       await positions.reach(minPosition, signal);
-      return listAgents(db, { workspaceId, statuses, preset, handler, page });
+      const { items, nextPageToken } = await listAgents(db, { workspaceId, statuses, preset, handler, page });
+      return { agents: items, nextPageToken };
     },
   };
+}
+
+function requireSchemas({ inputSchema, outputSchema }: Pick<Agent, "inputSchema" | "outputSchema">): void {
+  const valueOf = (schema: JsonObject | undefined) => schema && fromJson(ValueSchema, schema);
+  requireStorable("input_schema", valueOf(inputSchema), maxSchemaBytes);
+  requireStorable("output_schema", valueOf(outputSchema), maxSchemaBytes);
 }
 
 function answer({ state, position }: Loaded<AgentState>, agentId: string): AgentAnswer {

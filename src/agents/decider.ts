@@ -1,5 +1,4 @@
-import { create, equals, fromJson, type JsonObject } from "@bufbuild/protobuf";
-import { ValueSchema } from "@bufbuild/protobuf/wkt";
+import { create, equals } from "@bufbuild/protobuf";
 import { type Agent, AgentSchema, AgentStatus, type MemoryPolicy } from "../../gen/signalbox/v1/agent_pb.ts";
 import { AgentArchivedSchema, AgentCreatedSchema, AgentUpdatedSchema } from "../../gen/signalbox/v1/agent_event_pb.ts";
 import type { CreateAgentRequest } from "../../gen/signalbox/v1/agent_service_pb.ts";
@@ -7,7 +6,6 @@ import { Zone } from "../../gen/signalbox/v1/common_pb.ts";
 import type { Draft } from "../eventlog/aggregates.ts";
 import { equalBytes } from "../kernel/digest.ts";
 import { SignalboxError } from "../kernel/errors.ts";
-import { requireStorable } from "../kernel/limits.ts";
 import type { AgentState } from "./state.ts";
 
 /** A creating request and what the edge knows about it. */
@@ -26,13 +24,10 @@ export interface AgentChange {
   readonly paths: readonly string[];
 }
 
-/** The largest JSON Schema that an agent may carry, in bytes of its binary form. */
-export const maxSchemaBytes = 256 * 1024;
-
 /** How many turns a memory policy keeps that does not say. */
 const defaultKeepTurns = 4;
 
-/** agent.created; nothing when the same request created it before. REQUEST_ID_REUSED when another one did, PAYLOAD_TOO_LARGE. */
+/** agent.created; nothing when the same request created it before. REQUEST_ID_REUSED when another one did. */
 export function createAgent(state: AgentState, { agentId, request, requestDigest }: NewAgent): Draft | undefined {
   if (state.status !== "absent") {
     if (equalBytes(state.requestDigest, requestDigest)) return undefined;
@@ -54,8 +49,8 @@ export function createAgent(state: AgentState, { agentId, request, requestDigest
     zone: zoneOf(request),
     limits,
     memory: memoryOf(memory),
-    inputSchema: storable("input_schema", inputSchema),
-    outputSchema: storable("output_schema", outputSchema),
+    inputSchema,
+    outputSchema,
   });
   const value = create(AgentCreatedSchema, { agent, requestDigest });
   return { payload: { case: "agentCreated", value }, zone: agent.zone };
@@ -63,8 +58,7 @@ export function createAgent(state: AgentState, { agentId, request, requestDigest
 
 /**
  * agent.updated; nothing when the agent has these values already, whatever its etag, so that an update may be repeated.
- * AGENT_NOT_FOUND, INVALID_STATE when it is archived, ETAG_MISMATCH, INVALID_REQUEST for a field that can not be set so,
- * PAYLOAD_TOO_LARGE.
+ * AGENT_NOT_FOUND, INVALID_STATE when it is archived, ETAG_MISMATCH, INVALID_REQUEST for a field that can not be set so.
  */
 export function updateAgent(state: AgentState, { agent: wanted, paths }: AgentChange): Draft | undefined {
   switch (state.status) {
@@ -118,8 +112,8 @@ const fields = {
   zone: (agent) => ({ zone: zoneOf(agent) }),
   limits: ({ limits }) => ({ limits }),
   memory: ({ memory }) => ({ memory: memoryOf(memory) }),
-  input_schema: ({ inputSchema }) => ({ inputSchema: storable("input_schema", inputSchema) }),
-  output_schema: ({ outputSchema }) => ({ outputSchema: storable("output_schema", outputSchema) }),
+  input_schema: ({ inputSchema }) => ({ inputSchema }),
+  output_schema: ({ outputSchema }) => ({ outputSchema }),
 } as const satisfies Record<string, (agent: Agent) => Partial<Agent>>;
 
 const fieldNames = Object.keys(fields).join(", ");
@@ -175,11 +169,6 @@ function handlerOf({ handler }: Pick<Agent, "handler">): string {
 
 function memoryOf(memory: MemoryPolicy | undefined): MemoryPolicy | undefined {
   return memory && { ...memory, keepTurns: memory.keepTurns || defaultKeepTurns };
-}
-
-function storable(what: string, schema: JsonObject | undefined): JsonObject | undefined {
-  if (schema !== undefined) requireStorable(what, fromJson(ValueSchema, schema), maxSchemaBytes);
-  return schema;
 }
 
 function zoneOf({ zone }: Pick<Agent, "zone">): Zone {

@@ -1,7 +1,7 @@
-import { fromBinary } from "@bufbuild/protobuf";
 import { type Agent, AgentSchema, type AgentStatus } from "../../gen/signalbox/v1/agent_pb.ts";
 import type { Page } from "../readmodel/page.ts";
 import type { Db } from "../readmodel/postgres.ts";
+import { findResources, type Found } from "../readmodel/resource-page.ts";
 
 /** Which agents to list. */
 export interface AgentQuery {
@@ -15,38 +15,27 @@ export interface AgentQuery {
   readonly page: Page;
 }
 
-interface AgentRow {
-  create_position: bigint;
-  resource: Uint8Array;
-}
-
-// Instructions can be long: 200 agents may be more than an answer should hold.
-const pageBytes = 2 * 1024 * 1024;
 const newest = 2n ** 63n - 1n;
 
-// One row more than asked for tells whether another page follows.
 const listText =
   "select create_position, resource from agents " +
   "where workspace_id = $1 and create_position < $2 and (cardinality($3::smallint[]) = 0 or status = any($3)) " +
   "and ($5 = '' or preset = $5) and ($6 = '' or handler = $6) " +
   "order by create_position desc limit $4";
 
-/** A page of agents, newest first, and the token of the next page; empty when this is the last. */
-export async function listAgents(
+/** A page of agents, newest first. */
+export function listAgents(
   db: Db,
   { workspaceId, statuses, preset, handler, page }: AgentQuery,
-): Promise<{ agents: Agent[]; nextPageToken: string }> {
-  const { rows } = await db.query<AgentRow>({
+): Promise<Found<Agent>> {
+  return findResources(db, {
     name: "agents_list",
     text: listText,
+    order: "desc",
     values: [workspaceId, page.after ?? newest, statuses, page.size + 1, preset, handler],
+    schema: AgentSchema,
+    page,
   });
-  const shown = cut(rows.slice(0, page.size));
-  const last = shown.at(-1);
-  return {
-    agents: shown.map(({ resource }) => fromBinary(AgentSchema, resource)),
-    nextPageToken: last !== undefined && rows.length > shown.length ? page.tokenAfter(last.create_position) : "",
-  };
 }
 
 /** An agent of which only so many runs may be under way at the same time. */
@@ -63,11 +52,4 @@ export async function limitedAgents(db: Db): Promise<LimitedAgent[]> {
     text: "select workspace_id, agent_id, max_running from agents where max_running > 0",
   });
   return rows.map((row) => ({ workspaceId: row.workspace_id, agentId: row.agent_id, maxRunning: row.max_running }));
-}
-
-/** The first rows that fit into a page; at least one, however large. */
-function cut(rows: readonly AgentRow[]): readonly AgentRow[] {
-  let bytes = 0;
-  const end = rows.findIndex(({ resource }, index) => (bytes += resource.length) > pageBytes && index > 0);
-  return end === -1 ? rows : rows.slice(0, end);
 }

@@ -118,7 +118,8 @@ export function createDocuments(deps: DocumentsDeps): Documents {
     async list({ workspaceId, signal }, { collection, pageSize, pageToken, minPosition }) {
       const page = readPage("documents", [workspaceId, collection], pageSize, pageToken);
       await positions.reach(minPosition, signal);
-      return listDocuments(db, workspaceId, collection, page);
+      const { items, nextPageToken } = await listDocuments(db, workspaceId, collection, page);
+      return { documents: items, nextPageToken };
     },
     async delete(call, { documentId: id }) {
       const decide = (state: DocumentState) => deleteDocument(state, id);

@@ -21,6 +21,8 @@ export interface HttpEmbedderOptions {
 /** Texts of one request. */
 const batchTexts = 64;
 const tries = 4;
+/** Four times what 64 vectors of 4,096 dimensions take in JSON. */
+const maxBodyBytes = 32 * 1024 * 1024;
 
 const answerSchema = z.object({
   data: z.array(z.object({ index: z.int().nonnegative(), embedding: z.array(z.number()).min(1) })),
@@ -84,16 +86,34 @@ async function request(
     redirect: "manual",
     signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
   }).catch((error: unknown) => {
-    throw new Failure("does not answer", true, error);
+    // The error itself may name the address with a password in it; what lies behind it does not.
+    throw new Failure("does not answer", true, error instanceof Error ? error.cause : undefined);
   });
-  const body = await response.text().catch((error: unknown) => {
-    throw new Failure("broke off its answer", true, error);
-  });
+  const body = await bodyOf(response);
   if (!response.ok) {
     const passing = response.status === 408 || response.status === 429 || response.status >= 500;
-    throw new Failure(`answered with HTTP status ${response.status}`, passing, body.slice(0, 1_000));
+    // Providers repeat a key that they refuse.
+    const said = apiKey === undefined ? body : body.replaceAll(apiKey, "***");
+    throw new Failure(`answered with HTTP status ${response.status}`, passing, said.slice(0, 1_000));
   }
   return readAnswer(body, input.length);
+}
+
+async function bodyOf(response: Response): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let sizeBytes = 0;
+  try {
+    // Web streams iterate in Node; the DOM's types do not say so.
+    for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+      chunks.push(chunk);
+      sizeBytes += chunk.length;
+      if (sizeBytes > maxBodyBytes) break;
+    }
+  } catch (error) {
+    throw new Failure("broke off its answer", true, error);
+  }
+  if (sizeBytes > maxBodyBytes) throw new Failure(`answered with more than ${maxBodyBytes} bytes`, false);
+  return Buffer.concat(chunks).toString();
 }
 
 /** The vectors in the order of the texts. */

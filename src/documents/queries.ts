@@ -3,33 +3,25 @@ import { type Document, DocumentSchema } from "../../gen/signalbox/v1/document_p
 import { type DocumentAdded, DocumentAddedSchema } from "../../gen/signalbox/v1/document_event_pb.ts";
 import type { Page } from "../readmodel/page.ts";
 import type { Db } from "../readmodel/postgres.ts";
+import { findResources, type Found } from "../readmodel/resource-page.ts";
 
 const newest = 2n ** 63n - 1n;
 
-// One row more than asked for tells whether another page follows.
 const listText =
   "select create_position, resource from documents " +
   "where workspace_id = $1 and collection <> '' and ($2 = '' or collection = $2) and create_position < $3 " +
   "order by create_position desc limit $4";
 
 /** A page of documents of a collection, or of all when it is empty, newest first and without their texts. */
-export async function listDocuments(
-  db: Db,
-  workspaceId: string,
-  collection: string,
-  page: Page,
-): Promise<{ documents: Document[]; nextPageToken: string }> {
-  const { rows } = await db.query<{ create_position: bigint; resource: Uint8Array }>({
+export function listDocuments(db: Db, workspaceId: string, collection: string, page: Page): Promise<Found<Document>> {
+  return findResources(db, {
     name: "documents_list",
     text: listText,
+    order: "desc",
     values: [workspaceId, collection, page.after ?? newest, page.size + 1],
+    schema: DocumentSchema,
+    page,
   });
-  const shown = rows.slice(0, page.size);
-  const last = shown.at(-1);
-  return {
-    documents: shown.map(({ resource }) => fromBinary(DocumentSchema, resource)),
-    nextPageToken: last !== undefined && rows.length > shown.length ? page.tokenAfter(last.create_position) : "",
-  };
 }
 
 /** What can be searched together. */

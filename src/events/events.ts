@@ -55,8 +55,6 @@ export interface EventsDeps {
   readonly runEnd: (call: Call, runId: string) => Promise<RunEnd>;
 }
 
-const pageBytes = 2 * 1024 * 1024;
-
 /** The log as clients see it. */
 export function createEvents(deps: EventsDeps): Events {
   const { log, feed, db, positions, deltas, runEnd, heartbeatMs = 15_000 } = deps;
@@ -93,13 +91,12 @@ export function createEvents(deps: EventsDeps): Events {
     const run = selection.runId === undefined ? undefined : await runEnd(call, selection.runId);
     const reach = run && run.position > request.minPosition ? run.position : request.minPosition;
     await positions.reach(reach, call.signal);
-    const rows = await listEvents(db, selection, request.afterPosition, size + 1);
-    const kept = takeBytes(rows.slice(0, size));
-    const records = kept.map((row) => new EventRecord({ ...row, subject: "" }));
+    const { rows, more } = await listEvents(db, selection, request.afterPosition, size);
+    const records = rows.map((row) => new EventRecord({ ...row, subject: "" }));
     return {
       records,
       nextPosition: records.at(-1)?.position ?? request.afterPosition,
-      complete: run?.terminal === true && kept.length === rows.length,
+      complete: run?.terminal === true && !more,
     };
   }
 
@@ -162,12 +159,4 @@ export function createEvents(deps: EventsDeps): Events {
       return new EventRecord({ ...row, subject: "" });
     },
   };
-}
-
-function takeBytes<T extends { body: Uint8Array }>(rows: readonly T[]): T[] {
-  let bytes = 0;
-  return rows.filter(({ body }, index) => {
-    bytes += body.length;
-    return index === 0 || bytes <= pageBytes;
-  });
 }

@@ -1,4 +1,5 @@
 import type { Db } from "../readmodel/postgres.ts";
+import { cutRows } from "../readmodel/resource-page.ts";
 import type { Selection } from "./filter.ts";
 
 /** An event as the read model keeps it. */
@@ -16,7 +17,8 @@ interface RawRow {
   hash: Uint8Array;
 }
 
-const listText = `
+const listText = cutRows(
+  `
 select position, body, prev_hash, hash from events
 where workspace_id = $1 and position > $2
   and ($3 = '' or room_id = $3)
@@ -27,12 +29,21 @@ where workspace_id = $1 and position > $2
   and ($10::timestamptz is null or create_time >= $10)
   and ($11::timestamptz is null or create_time < $11)
 order by position
-limit $12`;
+limit $12`,
+  { large: "body", columns: ["position", "prev_hash", "hash"], order: "position" },
+);
 
-/** Up to `limit` events of a selection behind a position, in log order. */
-export async function listEvents(db: Db, selection: Selection, after: bigint, limit: number): Promise<EventRow[]> {
+/** Events in log order. */
+export interface FoundEvents {
+  readonly rows: EventRow[];
+  /** Whether others follow. */
+  readonly more: boolean;
+}
+
+/** Events of a selection behind a position: up to `size`, and up to 2 MiB; one at least. */
+export async function listEvents(db: Db, selection: Selection, after: bigint, size: number): Promise<FoundEvents> {
   const { view, roomId, types, nouns, correlationId, actorId, startMs, endMs } = selection;
-  const { rows } = await db.query<RawRow>({
+  const { rows } = await db.query<Omit<RawRow, "body"> & { body: Uint8Array | null }>({
     name: "events_list",
     text: listText,
     values: [
@@ -47,10 +58,16 @@ export async function listEvents(db: Db, selection: Selection, after: bigint, li
       actorId,
       startMs === undefined ? null : new Date(startMs),
       endMs === undefined ? null : new Date(endMs),
-      limit,
+      // One more tells whether others follow.
+      size + 1,
     ],
   });
-  return rows.map(toRow);
+  const found: EventRow[] = [];
+  for (const { body, ...row } of rows.slice(0, size)) {
+    if (body === null) break;
+    found.push(toRow({ ...row, body }));
+  }
+  return { rows: found, more: found.length < rows.length };
 }
 
 /** The event with this id in the workspace. */

@@ -51,12 +51,22 @@ export interface MockModelOptions {
  * user's newest words, the one for as many turns as the model has had since; so a replayed or repeated request gets the
  * same answer. Text comes word by word, the ids of calls are `call_<turn>_<number>`, and four characters count as a token.
  */
-export function createMockModel(script: MockScript, { wordMs = 0 }: MockModelOptions = {}): MockModel {
+export function createMockModel(script: MockScript, options: MockModelOptions = {}): MockModel {
   const requests: ModelRequest[] = [];
   const reply = typeof script === "function" ? script : (request: ModelRequest) => scripted(script, request);
-
-  async function generate(request: ModelRequest, { signal, onText }: Parameters<ModelClient["generate"]>[1]) {
+  const { generate } = createReplyingModel((request) => {
     requests.push(request);
+    return reply(request);
+  }, options);
+  return { requests, generate };
+}
+
+/** A model that talks as a mock model does, and remembers nothing: for workers that live long. */
+export function createReplyingModel(
+  reply: (request: ModelRequest) => MockReply,
+  { wordMs = 0 }: MockModelOptions,
+): ModelClient {
+  async function generate(request: ModelRequest, { signal, onText }: Parameters<ModelClient["generate"]>[1]) {
     // Behind `createModels` it is told the bare name; alone it stands for every model.
     const model = request.model.includes("/") ? request.model : `mock/${request.model}`;
     const { text = "", toolCalls = [], error, hangs = false, finishReason } = reply(request);
@@ -82,7 +92,7 @@ export function createMockModel(script: MockScript, { wordMs = 0 }: MockModelOpt
     } satisfies ModelAnswer;
   }
 
-  return { requests, generate };
+  return { generate };
 }
 
 /** How many turns the model has had since the user's newest words. */

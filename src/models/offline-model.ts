@@ -1,5 +1,5 @@
 import type { JsonValue } from "../client/json.ts";
-import { createMockModel, type MockReply, sinceUser, userText } from "./mock-model.ts";
+import { createReplyingModel, type MockReply, sinceUser, userText } from "./mock-model.ts";
 import { type ModelClient, ModelError, type ModelMessage, type ModelRequest, type ModelTool } from "./model.ts";
 
 /** The name of the model that answers without a network. */
@@ -13,7 +13,7 @@ const wordMs = 4;
  * their results, and says that it is no real model.
  */
 export function createOfflineModel(): ModelClient {
-  return createMockModel(offlineReply, { wordMs });
+  return createReplyingModel(offlineReply, { wordMs });
 }
 
 function offlineReply(request: ModelRequest): MockReply {
@@ -84,9 +84,9 @@ function agentsOf(schema: ModelTool["inputSchema"]): string[] {
   return Array.isArray(names) ? names.filter((name) => typeof name === "string") : [];
 }
 
-/** The longest piece of arithmetic in a text. */
+/** The longest piece of arithmetic in the beginning of a text: looking for it takes time that grows with the square of the length. */
 function expressionIn(said: string): string | undefined {
-  const pieces = said.match(/[-+]?[\d(][\d\s.()+\-*/^%]*[\d)]/g) ?? [];
+  const pieces = said.slice(0, 2_000).match(/[-+]?[\d(][\d\s.()+\-*/^%]*[\d)]/g) ?? [];
   const sums = pieces.filter(
     (piece) => /\d\s*[-+*/^%]\s*[-+(]*\d|\)\s*[-+*/^%]/.test(piece) && !/\d{4}-\d{2}-\d{2}/.test(piece),
   );

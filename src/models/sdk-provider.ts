@@ -1,4 +1,4 @@
-import type { JsonValue } from "../client/json.ts";
+import { jsonValue, type JsonValue } from "../client/json.ts";
 import { type ModelAnswer, type ModelClient, ModelError, type ModelRequest, type ModelToolCall } from "./model.ts";
 import { createToolNames, sdkCallOf, type SdkModel, type ToolNames } from "./prompt.ts";
 import { modelErrorOf } from "./sdk-errors.ts";
@@ -14,8 +14,10 @@ export interface SdkProviderOptions {
   readonly secret: string;
 }
 
-/** No answer is longer, in characters; a model that goes on is cut off. */
-const maxAnswerLength = 1_000_000;
+/** No answer is longer, its calls' arguments included: more does not fit on record. A model that goes on is cut off. */
+const maxAnswerBytes = 1_000_000;
+/** Who counts more has miscounted, and the record would refuse it. */
+const maxTokens = 1_000_000_000;
 
 type Stream = Awaited<ReturnType<SdkModel["doStream"]>>["stream"];
 type Part = Stream extends ReadableStream<infer P> ? P : never;
@@ -26,6 +28,8 @@ interface Collected {
   text: string;
   readonly toolCalls: ModelToolCall[];
   finish: Finish | undefined;
+  /** How large its text and the arguments of its calls are. */
+  sizeBytes: number;
   /** Whether the provider has sent anything that belongs to an answer. */
   started: boolean;
 }
@@ -36,7 +40,7 @@ export function createSdkProvider({ name, load, secret }: SdkProviderOptions): M
     async generate(request, { signal, onText }) {
       const model = `${name}/${request.model}`;
       const names = createToolNames(request.tools);
-      const collected: Collected = { text: "", toolCalls: [], finish: undefined, started: false };
+      const collected: Collected = { text: "", toolCalls: [], finish: undefined, sizeBytes: 0, started: false };
       let accepted = false;
       try {
         const sdkModel = await load(request.model);
@@ -58,12 +62,14 @@ export function createSdkProvider({ name, load, secret }: SdkProviderOptions): M
 function collect(into: Collected, part: Part, names: ToolNames, onText: ((text: string) => void) | undefined): void {
   if (part.type === "error") throw part.error;
   if (part.type === "finish") into.finish = part;
-  if (part.type === "tool-call") into.toolCalls.push(toolCallOf(part, names));
-  if (part.type === "text-delta") into.text += part.delta;
-  if (into.text.length > maxAnswerLength) {
-    const message = `gave more than ${maxAnswerLength} characters`;
+  if (part.type === "tool-call") into.sizeBytes += Buffer.byteLength(part.input);
+  if (part.type === "text-delta") into.sizeBytes += Buffer.byteLength(part.delta);
+  if (into.sizeBytes > maxAnswerBytes) {
+    const message = `gave more than ${maxAnswerBytes} bytes`;
     throw new ModelError("MODEL_BAD_ANSWER", message, { retryable: false });
   }
+  if (part.type === "tool-call") into.toolCalls.push(toolCallOf(part, names));
+  if (part.type === "text-delta") into.text += part.delta;
   // Whatever comes is a sign of life.
   onText?.(part.type === "text-delta" ? part.delta : "");
   into.started ||= ["text-delta", "tool-call", "reasoning-delta", "tool-input-delta"].includes(part.type);
@@ -73,7 +79,7 @@ function toolCallOf(call: Extract<Part, { type: "tool-call" }>, names: ToolNames
   const { toolCallId, toolName, input, providerMetadata } = call;
   return {
     id: toolCallId,
-    name: names.fromWire(toolName),
+    name: names.fromWire(toolName).toWellFormed(),
     args: parsed(input),
     ...(providerMetadata === undefined
       ? {}
@@ -84,10 +90,13 @@ function toolCallOf(call: Extract<Part, { type: "tool-call" }>, names: ToolNames
 function parsed(input: string): JsonValue {
   if (input.trim() === "") return {};
   try {
-    return JSON.parse(input) as JsonValue;
+    const args = JSON.parse(input) as JsonValue;
+    // As deep as they stand in an answer on record, which does not take everything that parses.
+    jsonValue([[[args]]]);
+    return args;
   } catch {
     // Whoever checks the arguments says that they are no object.
-    return input;
+    return input.toWellFormed();
   }
 }
 
@@ -128,5 +137,5 @@ const finishReasons = {
 
 /** Providers say 0, nothing or nonsense when they do not count. */
 function count(total: number | undefined): number | undefined {
-  return total !== undefined && Number.isSafeInteger(total) && total > 0 ? total : undefined;
+  return total !== undefined && Number.isSafeInteger(total) && total > 0 && total <= maxTokens ? total : undefined;
 }

@@ -8,6 +8,12 @@ import type { AnyProjection, Row } from "./projection.ts";
 /** Rows kept in memory between batches, per projection, in bytes of the events that made them. */
 const cacheBytes = 16 * 1024 * 1024;
 
+/**
+ * Rows that one statement writes, in bytes of the events that made them: small events may be about large rows. As a parameter
+ * they are text of twice the size, which no string holds beyond half a GiB.
+ */
+const statementBytes = 8 * 1024 * 1024;
+
 /** Writes batches of the log into the tables, each with its checkpoint in one transaction. */
 export interface Projector {
   /** Where the tables stand. Also takes the checkpoint's row lock when called inside a transaction. */
@@ -113,13 +119,27 @@ async function applyProjection(
     rows.set(key, after);
     changed.set(key, after);
   }
-  if (changed.size === 0) return;
-  await client.query({
-    name: `${projection.table}_upsert`,
-    text: projection.upsertText,
-    values: projection.values([...changed.values()].map(({ row }) => row)),
-  });
+  for (const written of statementsOf(changed.values())) {
+    const { table, upsertText: text } = projection;
+    await client.query({ name: `${table}_upsert`, text, values: projection.values(written) });
+  }
   for (const [key, row] of changed) cache.set(key, row);
+}
+
+/** The rows in pieces that one statement can write; a single larger row is a piece of its own. */
+function* statementsOf(changed: Iterable<CachedRow>): Generator<Row<unknown>[], void, void> {
+  let rows: Row<unknown>[] = [];
+  let bytes = 0;
+  for (const { row, sizeBytes } of changed) {
+    if (rows.length > 0 && bytes + sizeBytes > statementBytes) {
+      yield rows;
+      rows = [];
+      bytes = 0;
+    }
+    rows.push(row);
+    bytes += sizeBytes;
+  }
+  if (rows.length > 0) yield rows;
 }
 
 /** The rows to change as they are now, by key; those that are not there yet are left out. */

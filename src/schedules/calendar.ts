@@ -10,8 +10,11 @@ export interface Calendar {
 /** Local times stand in for UTC here: croner finds the fields that match, and the zone is our own matter (see `timeOf`). */
 const asIfUtc = { utcOffset: 0, mode: "5-or-6-parts" } as const;
 
-/** Any moment will do to see whether an expression ever matches: the calendar repeats itself every 400 years. */
-const someTime = new Date(0);
+/**
+ * Any moment will do to see whether an expression ever matches: the calendar repeats itself every 400 years. croner looks
+ * through every day until the year 3000, while nobody else gets a turn: the fewer, the better.
+ */
+const someTime = new Date("2600-01-01T00:00:00Z");
 
 /**
  * The calendar of a cron expression (5 fields, or 6 with seconds in front, or a nickname such as `@hourly`) in an IANA
@@ -66,8 +69,9 @@ function invalidCron(cron: string, why: string, cause?: unknown): SignalboxError
 
 function requireZone(timeZone: string): void {
   try {
-    // Offsets such as +02:00 are taken too, but they are no zones: they know no summer time.
-    if (/^[A-Za-z]/.test(timeZone) && new Intl.DateTimeFormat("en", { timeZone })) return;
+    // Offsets such as +02:00 are taken too, but they are no zones: they know no summer time. Asked of Temporal, which does
+    // the counting: Intl takes names such as ACT that it does not.
+    if (/^[A-Za-z]/.test(timeZone) && new Temporal.ZonedDateTime(0n, timeZone)) return;
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
   }

@@ -1,7 +1,7 @@
-import { fromBinary } from "@bufbuild/protobuf";
 import { type Schedule, ScheduleSchema, type ScheduleStatus } from "../../gen/signalbox/v1/schedule_pb.ts";
 import type { Page } from "../readmodel/page.ts";
 import type { Db } from "../readmodel/postgres.ts";
+import { findResources, type Found } from "../readmodel/resource-page.ts";
 
 /** Which schedules to list. */
 export interface ScheduleQuery {
@@ -11,44 +11,23 @@ export interface ScheduleQuery {
   readonly page: Page;
 }
 
-interface ScheduleRow {
-  create_position: bigint;
-  resource: Uint8Array;
-}
-
-// Inputs can be long: 200 schedules may be more than an answer should hold.
-const pageBytes = 2 * 1024 * 1024;
 const newest = 2n ** 63n - 1n;
 
-// One row more than asked for tells whether another page follows.
 const listText =
   "select create_position, resource from schedules " +
   "where workspace_id = $1 and create_position < $2 and (cardinality($3::smallint[]) = 0 or status = any($3)) " +
   "order by create_position desc limit $4";
 
-/** A page of schedules, newest first, and the token of the next page; empty when this is the last. */
-export async function listSchedules(
-  db: Db,
-  { workspaceId, statuses, page }: ScheduleQuery,
-): Promise<{ schedules: Schedule[]; nextPageToken: string }> {
-  const { rows } = await db.query<ScheduleRow>({
+/** A page of schedules, newest first. */
+export function listSchedules(db: Db, { workspaceId, statuses, page }: ScheduleQuery): Promise<Found<Schedule>> {
+  return findResources(db, {
     name: "schedules_list",
     text: listText,
+    order: "desc",
     values: [workspaceId, page.after ?? newest, statuses, page.size + 1],
+    schema: ScheduleSchema,
+    page,
   });
-  const shown = cut(rows.slice(0, page.size));
-  const last = shown.at(-1);
-  return {
-    schedules: shown.map(({ resource }) => fromBinary(ScheduleSchema, resource)),
-    nextPageToken: last !== undefined && rows.length > shown.length ? page.tokenAfter(last.create_position) : "",
-  };
-}
-
-/** The first rows that fit into a page; at least one, however large. */
-function cut(rows: readonly ScheduleRow[]): readonly ScheduleRow[] {
-  let bytes = 0;
-  const end = rows.findIndex(({ resource }, index) => (bytes += resource.length) > pageBytes && index > 0);
-  return end === -1 ? rows : rows.slice(0, end);
 }
 
 /** A schedule that will fire, or should have. */

@@ -126,7 +126,8 @@ export function createSchedules({ runs, db, positions, limits, ...deps }: Schedu
     async list({ workspaceId, signal }, { statuses, pageSize, pageToken, minPosition }) {
       const page = readPage("schedules", [workspaceId, statuses], pageSize, pageToken);
       await positions.reach(minPosition, signal);
-      return listSchedules(db, { workspaceId, statuses, page });
+      const { items, nextPageToken } = await listSchedules(db, { workspaceId, statuses, page });
+      return { schedules: items, nextPageToken };
     },
   };
 }

@@ -10,9 +10,9 @@ const maxViolations = 20;
 
 /**
  * Refuses requests that break a rule of the contract: INVALID_REQUEST, a message that names the fields, and
- * `buf.validate.Violations` (the first 20). The rules of every request of `services` are compiled at once. A stream both
- * ways carries calls of their own, one of which is no reason to refuse the others: its handler is left the check instead
- * (kernel/inner-call.ts).
+ * `buf.validate.Violations` (the first 20). A time out of its range is refused as well. The rules of every request of
+ * `services` are compiled at once. A stream both ways carries calls of their own, one of which is no reason to refuse the
+ * others: its handler is left the check instead (kernel/inner-call.ts).
  */
 export function createValidation(services: readonly DescService[]): Interceptor {
   const validator = createValidator({ regexMatch });

@@ -96,7 +96,8 @@ export function createSessions({ db, positions, ...deps }: SessionsDeps): Sessio
     async list({ workspaceId, signal }, { pageSize, pageToken, minPosition }) {
       const page = readPage("sessions", [workspaceId], pageSize, pageToken);
       await positions.reach(minPosition, signal);
-      return listSessions(db, workspaceId, page);
+      const { items, nextPageToken } = await listSessions(db, workspaceId, page);
+      return { sessions: items, nextPageToken };
     },
     async get(call, { sessionId, minPosition }) {
       await positions.reach(minPosition, call.signal);

@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
 import { createHttpEmbedder } from "../../src/documents/http-embedder.ts";
 import { SignalboxError } from "../../src/kernel/errors.ts";
@@ -74,6 +75,25 @@ describe("the HTTP embedder", () => {
     expect(refused).toMatchObject({ reason: "STORE_UNAVAILABLE", message: expect.stringContaining(message) as string });
     expect((refused as Error).message).not.toContain("secret");
     expect(provider.requests).toHaveLength(requests);
+  });
+
+  test("shows neither the key, which a provider may repeat, nor a password of the address", async () => {
+    await using provider = await openProvider(() => ({ status: 401, body: "bad key: sk-secret" }));
+    const options = { model: "m", apiKey: "sk-secret", backoffMs: 1 };
+    const { host } = new URL(provider.url);
+    for (const url of [provider.url, `http://me:pass-secret@${host}/v1`]) {
+      const refused = await createHttpEmbedder({ url, ...options })
+        .embed(["a"], signal)
+        .catch((error: unknown) => error);
+      expect(refused).toMatchObject({ reason: "STORE_UNAVAILABLE" });
+      expect(inspect(refused, { depth: 10 })).not.toContain("secret");
+    }
+  });
+
+  test("stops reading an answer that does not end", async () => {
+    await using provider = await openProvider(() => ({ status: 200, body: " ".repeat(33 * 1024 * 1024) }));
+    const refused = createHttpEmbedder({ url: provider.url, model: "m" }).embed(["a"], signal);
+    await expect(refused).rejects.toThrow("answered with more than 33554432 bytes");
   });
 
   test("gives up at once when its signal aborts", async () => {

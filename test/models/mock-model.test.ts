@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { createMockModel } from "../../src/models/mock-model.ts";
+import { createOfflineModel } from "../../src/models/offline-model.ts";
 import type { ModelMessage, ModelRequest } from "../../src/models/model.ts";
 import { createModels } from "../../src/models/models.ts";
 
@@ -120,4 +121,14 @@ test("the offline model answers from results, with the numbers of what it cites"
 test("the offline model is the only one of its provider", async () => {
   const asking = assistant.generate({ model: "mock/genius", messages: [asks("?")] }, open());
   await expect(asking).rejects.toMatchObject({ code: "MODEL_REFUSED" });
+});
+
+test("the offline model remembers no request: its worker lives long", () => {
+  expect(createOfflineModel()).not.toHaveProperty("requests");
+});
+
+test("the offline model looks for arithmetic in the beginning of a text only, so that none keeps its worker busy", async () => {
+  const calculator = { ...requestOf(asks(`${"(".repeat(300_000)} 1 + 1`)), tools: [tool("calculator")] };
+  const answer = await createOfflineModel().generate({ ...calculator, model: "assistant" }, open());
+  expect(answer.toolCalls).toEqual([]);
 });

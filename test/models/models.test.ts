@@ -97,6 +97,27 @@ test("leaves arguments that are no JSON to whoever checks them", async () => {
 });
 
 test.each([
+  ["nested too deeply", `{"city":${"[".repeat(5_000)}${"]".repeat(5_000)}}`],
+  ["with half of a character", String.raw`{"city":"\ud800"}`],
+  ["with a number beyond all", '{"city":1e999}'],
+])("leaves arguments that no record takes to whoever checks them: %s", async (_what, args) => {
+  const { result } = await ask([streamed({ calls: [{ id: "c1", name: "weather_now", args }] })], { tools: [weather] });
+  expect(result).toMatchObject({ value: { toolCalls: [{ name: "weather.now", args }] } });
+});
+
+test("cuts off an answer whose calls do not fit on record", async () => {
+  const call = { name: "weather_now", args: JSON.stringify({ city: "Ø".repeat(60_000) }) };
+  const calls = Array.from({ length: 9 }, (_, index) => ({ id: `c${index}`, ...call }));
+  expect(await failureOf([streamed({ calls })])).toMatchObject({ code: "MODEL_BAD_ANSWER", retryable: false });
+});
+
+test("counts itself when a provider's count is beyond reason", async () => {
+  const usage = { prompt_tokens: 1e15, completion_tokens: 3 };
+  const { result } = await ask([streamed({ pieces: ["A run."], usage })]);
+  expect(result).toMatchObject({ value: { usage: { inputTokens: 4, outputTokens: 3 } } });
+});
+
+test.each([
   ["a rate limit", refuses(429, "slow down", { "retry-after": "0" })],
   ["an internal error", refuses(500, "oops")],
   ["an overloaded provider", refuses(503, "busy")],
@@ -174,7 +195,7 @@ test("gives up on an answer that goes on for too long", async () => {
 });
 
 test("cuts off an answer that never ends", async () => {
-  const endless = streamed({ pieces: Array.from({ length: 200 }, () => "x".repeat(10_000)) });
+  const endless = streamed({ pieces: Array.from({ length: 60 }, () => "Ø".repeat(10_000)) });
   expect(await failureOf([endless])).toMatchObject({ code: "MODEL_BAD_ANSWER", retryable: false });
 });
 

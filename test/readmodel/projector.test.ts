@@ -1,6 +1,11 @@
+import { create } from "@bufbuild/protobuf";
+import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import * as fc from "fast-check";
+import type { ClientBase, QueryConfig } from "pg";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { RunCanceledSchema, RunCreatedSchema } from "../../gen/signalbox/v1/run_event_pb.ts";
 import { createEventLog } from "../../src/eventlog/event-log.ts";
+import type { EventPayload } from "../../src/eventlog/event-type.ts";
 import { createMemoryStore } from "../../src/eventlog/memory-store.ts";
 import type { EventRecord } from "../../src/eventlog/record.ts";
 import { createSubjects } from "../../src/eventlog/subjects.ts";
@@ -154,4 +159,30 @@ test.each(["update events set type = 'x'", "delete from events", "truncate event
   await project(postgres, records);
   await expect(rowsOf(postgres, text)).rejects.toThrow("events are append-only");
   expect(await rowsOf(postgres, "select count(*) from events where type <> 'x'")).toEqual([{ count: 60n }]);
+});
+
+// A parameter is one string, which has an end: a batch that does not fit into it could never be projected.
+test("large rows are written in pieces, however small the events about them are", async () => {
+  await using postgres = await openTables();
+  const appender = createAppender(createEventLog(createMemoryStore(), createSubjects()));
+  const input = create(ValueSchema, { kind: { case: "stringValue", value: "x".repeat(1_000_000) } });
+  const runs = Array.from({ length: 20 }, (_, index) => ({ id: `run_${index}` }));
+  const eventsOf = (payload: EventPayload) => Promise.all(runs.map((run) => appender.append(run, payload)));
+  const created = await eventsOf({ case: "runCreated", value: create(RunCreatedSchema, { handler: "echo", input }) });
+  const canceled = await eventsOf({ case: "runCanceled", value: create(RunCanceledSchema) });
+  const written: number[] = [];
+  await postgres.withClient(async (client) => {
+    const query = (statement: { name?: string; values?: unknown[][] }) => {
+      if (statement.name === "runs_upsert") written.push(statement.values?.[0]?.length ?? 0);
+      return client.query(statement as QueryConfig);
+    };
+    const projector = createProjector({ query } as unknown as ClientBase, projections);
+    await projector.apply(created);
+    await projector.apply(canceled);
+  });
+  expect(written.reduce((sum, rows) => sum + rows)).toBe(40);
+  expect(Math.max(...written)).toBe(8);
+  expect(await rowsOf(postgres, "select count(*)::int as canceled from runs where status = 7")).toEqual([
+    { canceled: 20 },
+  ]);
 });

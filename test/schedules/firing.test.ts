@@ -108,7 +108,9 @@ describe("of tens of thousands of times, a piece at a time,", () => {
   ])("CATCH_UP_$name passes over none without counting it", ({ policy, fired }) => {
     const { firings, state } = catchUp(created({ catchUp: policy, cron: "* * * * * *" }), now);
     expect(firings.filter(({ fires }) => fires)).toHaveLength(fired);
-    expect(firings.length).toBeLessThan(fired + 6);
+    expect(firings.length).toBeLessThan(fired + 40);
+    // More at once would keep everybody else waiting.
+    expect(Math.max(...firings.map(({ skipped }) => skipped))).toBeLessThan(1_000);
     expect(firings.reduce((sum, { skipped }) => sum + skipped + 1, 0)).toBe(36_000);
     expect(timestampDate(scheduleOf(state).nextTime!)).toEqual(at("10:00:01"));
   });

@@ -61,7 +61,7 @@ test.each([1, 2, 100])("sessions come out of the runs that name them, in batches
   });
   expect(await findSession(db, "ws_test", "sess_never")).toBeUndefined();
   const page = readPage("test", [], 0, "");
-  const { sessions } = await listSessions(db, "ws_test", page);
+  const { items: sessions } = await listSessions(db, "ws_test", page);
   expect(sessions.map(({ sessionId }) => sessionId)).toEqual(["sess_b", "sess_a"]);
   const { items } = await listSessionRuns(db, "ws_test", "sess_a", page);
   expect(items.map(({ runId }) => runId)).toEqual(["run_1", "run_5", "run_7"]);

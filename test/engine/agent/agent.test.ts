@@ -359,17 +359,17 @@ test("remembers the session when its policy says so", async () => {
 test.each([
   ["of long turns", Array.from({ length: 20 }, (_, n) => [`${n} ${"記".repeat(30_000)}`, "Yes."] as const)],
   ["of thousands of short ones", Array.from({ length: 9_000 }, (_, n) => [`q${n}`, `a${n}`] as const)],
-])("remembers the newest of a session %s, as much as goes on record, and counts the others", async (_what, turns) => {
+])("remembers the newest of a session %s, as much as goes on record, and counts the others", async (_what, said) => {
   const { requests, compactions } = await run(() => ({ text: "Yes." }), {
     agent: { model, memory },
-    session: { turns, summary: "They met." },
+    session: { turns: said, summary: "They met." },
   });
-  const [, ...said] = requests[0]?.messages ?? [];
-  expect(said.at(-3)).toEqual({ role: "user", text: turns.at(-1)?.[0] });
-  expect(said.length).toBeGreaterThan(8);
-  expect(Buffer.byteLength(JSON.stringify(said))).toBeLessThan(600_000);
-  expect(said.length).toBeLessThan(2 * 4_000);
-  expect(compactions).toMatchObject([{ turnCount: 7 + turns.length - 1 }]);
+  const [, ...told] = requests[0]?.messages ?? [];
+  expect(told.at(-3)).toEqual({ role: "user", text: said.at(-1)?.[0] });
+  expect(told.length).toBeGreaterThan(8);
+  expect(Buffer.byteLength(JSON.stringify(told))).toBeLessThan(600_000);
+  expect(told.length).toBeLessThan(2 * 4_000);
+  expect(compactions).toMatchObject([{ turnCount: 7 + said.length - 1 }]);
 });
 
 test("summarises the older turns of a session that has grown too long", async () => {
