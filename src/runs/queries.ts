@@ -1,4 +1,3 @@
-import { fromBinary } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import {
   type Run,
@@ -12,13 +11,7 @@ import {
 import type { ListRunsRequest } from "../../gen/signalbox/v1/run_service_pb.ts";
 import type { Page } from "../readmodel/page.ts";
 import type { Db } from "../readmodel/postgres.ts";
-
-/** A page of resources: cut at 2 MiB as well as at its size. */
-export interface Found<T> {
-  readonly items: T[];
-  /** Empty when this is the last page. */
-  readonly nextPageToken: string;
-}
+import { type Found, findResources } from "../readmodel/resource-page.ts";
 
 /** Reads what the log was folded into, a page at a time. */
 export interface RunLists {
@@ -34,13 +27,6 @@ export interface RunLists {
     page: Page,
   ): Promise<Found<ToolCall>>;
 }
-
-interface ResourceRow {
-  create_position: bigint;
-  resource: Uint8Array;
-}
-
-const pageBytes = 2 * 1024 * 1024;
 
 const listRunsText = `
 select create_position, resource from runs
@@ -61,9 +47,10 @@ order by create_position desc
 limit $14`;
 
 async function listRuns(db: Db, workspaceId: string, request: ListRunsRequest, page: Page): Promise<Found<Run>> {
-  const { rows } = await db.query<ResourceRow>({
+  return findResources(db, {
     name: "runs_list",
     text: listRunsText,
+    order: "desc",
     values: [
       workspaceId,
       request.statuses,
@@ -80,8 +67,9 @@ async function listRuns(db: Db, workspaceId: string, request: ListRunsRequest, p
       request.queue,
       page.size + 1,
     ],
+    schema: RunSchema,
+    page,
   });
-  return cut(rows, page, (bytes) => fromBinary(RunSchema, bytes));
 }
 
 const listStepsText = `
@@ -90,12 +78,14 @@ where workspace_id = $1 and run_id = $2 and create_position > $3
 order by create_position limit $4`;
 
 async function listSteps(db: Db, workspaceId: string, runId: string, page: Page): Promise<Found<Step>> {
-  const { rows } = await db.query<ResourceRow>({
+  return findResources(db, {
     name: "steps_list",
     text: listStepsText,
+    order: "asc",
     values: [workspaceId, runId, page.after ?? 0n, page.size + 1],
+    schema: StepSchema,
+    page,
   });
-  return cut(rows, page, (bytes) => fromBinary(StepSchema, bytes));
 }
 
 const listToolCallsText = `
@@ -111,12 +101,14 @@ async function listToolCalls(
   statuses: readonly number[],
   page: Page,
 ): Promise<Found<ToolCall>> {
-  const { rows } = await db.query<ResourceRow>({
+  return findResources(db, {
     name: "tool_calls_list",
     text: listToolCallsText,
+    order: "asc",
     values: [workspaceId, runId, page.after ?? 0n, statuses, page.size + 1],
+    schema: ToolCallSchema,
+    page,
   });
-  return cut(rows, page, (bytes) => fromBinary(ToolCallSchema, bytes));
 }
 
 /** The lists of runs and of what they recorded. */
@@ -203,12 +195,14 @@ order by create_position limit $4`;
 
 /** Runs of a session, oldest first. */
 export async function listSessionRuns(db: Db, workspaceId: string, sessionId: string, page: Page): Promise<Found<Run>> {
-  const { rows } = await db.query<ResourceRow>({
+  return findResources(db, {
     name: "runs_of_session",
     text: sessionRunsText,
+    order: "asc",
     values: [workspaceId, sessionId, page.after ?? 0n, page.size + 1],
+    schema: RunSchema,
+    page,
   });
-  return cut(rows, page, (bytes) => fromBinary(RunSchema, bytes));
 }
 
 const sessionRunPositionsText = `
@@ -228,16 +222,4 @@ export async function sessionRunPositions(
     values: [workspaceId, sessionId, runIds],
   });
   return new Map(rows.map((row) => [row.run_id, row.create_position]));
-}
-
-function cut<T>(rows: readonly ResourceRow[], page: Page, decode: (bytes: Uint8Array) => T): Found<T> {
-  const items: T[] = [];
-  let bytes = 0;
-  for (const row of rows.slice(0, page.size)) {
-    if (items.length > 0 && bytes + row.resource.length > pageBytes) break;
-    items.push(decode(row.resource));
-    bytes += row.resource.length;
-  }
-  const last = rows[items.length - 1];
-  return { items, nextPageToken: last && items.length < rows.length ? page.tokenAfter(last.create_position) : "" };
 }
