@@ -76,10 +76,8 @@ const putAway: ReadonlySet<StopCause> = new Set(["suspended", "paused", "finishe
  * ended, and a rejection that its leftovers do not expect would end the whole worker.
  */
 function unlessPutAway<T>(promise: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    promise.then(resolve, (error: unknown) => {
-      if (error instanceof RunStoppedError && putAway.has(error.why)) return;
-      reject(error);
-    });
+  return promise.catch((error: unknown) => {
+    if (error instanceof RunStoppedError && putAway.has(error.why)) return new Promise<never>(() => {});
+    throw error;
   });
 }

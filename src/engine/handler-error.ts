@@ -130,8 +130,9 @@ export function refusalOf(error: unknown): HandlerError {
 function messageOf(thrown: unknown): string {
   try {
     if (!(thrown instanceof Error)) return `the handler threw ${inspect(thrown)}, which is no Error`;
-    const message = String(thrown instanceof ConnectError ? thrown.rawMessage : thrown.message);
-    return message === "" ? String(thrown.name) : message;
+    const message: unknown = thrown instanceof ConnectError ? thrown.rawMessage : thrown.message;
+    if (typeof message !== "string") return inspect(message);
+    return message === "" ? thrown.name : message;
   } catch {
     return unshowable;
   }

@@ -46,8 +46,8 @@ export const builtInHandlers = {
    */
   children: async (ctx, input) => {
     const count = wholeNumber(input, "count", 1_000);
-    const { handler = "echo", input: given } = isObject(input) ? input : {};
-    const child = { handler: String(handler), input: given };
+    const { handler, input: given } = isObject(input) ? input : {};
+    const child = { handler: typeof handler === "string" ? handler : "echo", input: given };
     const outputs = await ctx.runAll(Array.from({ length: count }, () => child));
     return { outputs: outputs.map((output) => output ?? null) };
   },

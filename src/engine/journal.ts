@@ -56,16 +56,10 @@ export function createJournal({ replay, activity, onEnd }: JournalOptions): Jour
   function queue<T>(item: Item<T>): Promise<T> {
     const end = activity.begin();
     return new Promise((resolve, reject) => {
-      tail = tail.then(async () => {
-        // Dropped: whoever asked is not told anything any more.
-        if (closed) return end();
-        try {
-          await item(resolve, reject);
-        } catch (error) {
-          reject(error);
-        } finally {
-          end();
-        }
+      tail = follow(tail, async () => {
+        // One that comes too late is dropped, and whoever asked is not told anything any more.
+        if (!closed) await item(resolve, reject).catch(reject);
+        end();
       });
     });
   }
@@ -125,4 +119,9 @@ const pauses: ReadonlySet<string> = new Set(["BUDGET_EXCEEDED", "PAUSE_REQUESTED
 
 function isPause(error: unknown): error is HandlerError {
   return error instanceof HandlerError && pauses.has(error.code);
+}
+
+async function follow(earlier: Promise<void>, next: () => Promise<void>): Promise<void> {
+  await earlier;
+  await next();
 }

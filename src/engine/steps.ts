@@ -101,7 +101,8 @@ export function createSteps(options: StepsOptions): Steps {
   };
 }
 
-/** The recorded output; throws the recorded failure. */
+/** The recorded output, as the code that made it typed it; throws the recorded failure. */
+// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the record is JSON, its type is the caller's word
 export function resultOf<T>({ outcome }: End): T {
   if (outcome.ok) return valueToJson(outcome.output) as T;
   throw failureOf(outcome.error);

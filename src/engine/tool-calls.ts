@@ -1,27 +1,21 @@
-import {
-  type Run,
-  type ToolCall,
-  ToolCallStatus,
-  ToolCallStatusSchema,
-  ToolEffect,
-} from "../../gen/signalbox/v1/run_pb.ts";
+import { type Run, type ToolCall, ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
 import type { SignalboxClient } from "../client/clients.ts";
 import type { JsonValue } from "../client/json.ts";
 import { checkArguments, type ToolRegistry } from "../tools/registry.ts";
 import { runTool } from "../tools/run-tool.ts";
 import type { Tool, ToolOutcome, ToolScope } from "../tools/tool.ts";
-import { ToolError } from "../tools/tool-error.ts";
 import type { Activity } from "./activity.ts";
 import type { Command } from "./command.ts";
 import type { Commands } from "./commands.ts";
 import type { Entry } from "./entry.ts";
 import type { HandlerContext, ToolCallOptions, ToolOptions } from "./handler.ts";
-import { failureOf, HandlerError, RunStoppedError, runErrorOf, ToolOutcomeUnknownError } from "./handler-error.ts";
+import { failureOf, HandlerError, RunStoppedError, runErrorOf } from "./handler-error.ts";
 import type { Journal } from "./journal.ts";
 import type { Ledger, ToolCallInit } from "./ledger.ts";
 import type { WorkerLog } from "./log.ts";
 import { attemptOf, resultOf, settle } from "./steps.ts";
 import type { Telemetry } from "./telemetry.ts";
+import { isOpen, leftOpen, outcomeUnknown, requireStarted, resultFound } from "./tool-outcome.ts";
 import { createUsageMeter } from "./usage.ts";
 import { optionalValue } from "./values.ts";
 
@@ -62,10 +56,10 @@ interface Callee<T> {
 }
 
 /** Tool calls of one attempt. */
-export function createToolCalls(options: ToolCallsOptions): ToolCalls {
-  const { run, registry, client, commands, ledger, journal, activity, telemetry, signal, log } = options;
+export function createToolCalls(needs: ToolCallsOptions): ToolCalls {
+  const { run, registry, client, commands, ledger, journal, activity, telemetry, signal, log } = needs;
   const underWay = new Set<Promise<unknown>>();
-  const unknownCalls = new Map(options.unknownToolCalls.map((call) => [call.key, call]));
+  const unknownCalls = new Map(needs.unknownToolCalls.map((call) => [call.key, call]));
 
   function scopeOf(toolCallId: string, usage = createUsageMeter()): ToolScope {
     const { runId, workspaceId } = run;
@@ -124,11 +118,12 @@ export function createToolCalls(options: ToolCallsOptions): ToolCalls {
 
   /** The tool, when it may be called so. */
   function find(named: string | Tool, args: unknown): Tool {
-    const tool = typeof named === "string" ? registry.get(named) : named;
-    const problem = tool === undefined ? registry.check(String(named), args) : checkArguments(tool, args);
+    const name = typeof named === "string" ? named : named.name;
+    const tool = typeof named === "string" ? registry.get(name) : named;
+    const problem = tool === undefined ? registry.check(name, args) : checkArguments(tool, args);
     if (problem !== undefined) throw failureOf(runErrorOf(problem), problem);
     if (tool !== undefined) return tool;
-    throw new HandlerError("TOOL_NOT_FOUND", `there is no tool ${String(named)}`, { retryable: false });
+    throw new HandlerError("TOOL_NOT_FOUND", `there is no tool ${name}`, { retryable: false });
   }
 
   function callTool(named: string | Tool, args: unknown, { name, stepId = "" }: ToolCallOptions) {
@@ -188,36 +183,4 @@ export function createToolCalls(options: ToolCallsOptions): ToolCalls {
       await Promise.allSettled(underWay);
     },
   };
-}
-
-/** True when nobody can tell whether the call took effect, and repeating it blindly could do harm. */
-function isOpen(cause: unknown, { effect, idempotent }: ToolCallInit): boolean {
-  if (cause instanceof ToolOutcomeUnknownError) return true;
-  return cause instanceof ToolError && cause.outcomeUnknown && !idempotent && effect !== ToolEffect.READ;
-}
-
-/** The result that was found; throws what the tool threw when it had no effect. */
-function resultFound(outcome: ToolOutcome, cause: unknown): unknown {
-  if (outcome.tookEffect) return outcome.result ?? null;
-  throw cause instanceof ToolError ? cause : new ToolError("TOOL_FAILED", outcome.note, { retryable: true, cause });
-}
-
-function leftOpen(cause: unknown): ToolOutcomeUnknownError {
-  if (cause instanceof ToolOutcomeUnknownError) return cause;
-  return new ToolOutcomeUnknownError(`${runErrorOf(cause).message}; whether it took effect is unknown`);
-}
-
-/** Throws unless the call is to be made now. */
-function requireStarted({ toolCall, command }: Entry): void {
-  const status = toolCall?.status ?? ToolCallStatus.UNSPECIFIED;
-  if (status === ToolCallStatus.STARTED) return;
-  if (toolCall !== undefined && status === ToolCallStatus.UNKNOWN) throw outcomeUnknown(toolCall);
-  const name = ToolCallStatusSchema.value[status]?.localName ?? String(status);
-  throw new HandlerError("TOOL_CALL_NOT_STARTED", `tool call ${command.key} is ${name}; it may not be made now`);
-}
-
-function outcomeUnknown(call: ToolCall): ToolOutcomeUnknownError {
-  const { key, tool } = call;
-  const message = `an earlier attempt called ${tool} (tool call ${key}) and its outcome is unknown; find out what happened and call ctx.reconcile("${key}", …)`;
-  return new ToolOutcomeUnknownError(message, call);
 }

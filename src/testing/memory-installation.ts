@@ -42,12 +42,14 @@ export async function openMemoryInstallation(start: Date): Promise<MemoryInstall
   const transport = openMemoryServices({ log, feed, aggregates, lists, jobs, deltas, clock, ids });
   const closing = new AbortController();
   const changed = createBell();
+  let reacted = 0n;
   let failure: { readonly error: unknown } | undefined;
 
   async function follow(): Promise<void> {
     for await (const record of log.tail(0n, closing.signal)) {
       lists.take(record);
       await reactors.react(record);
+      reacted = record.position;
       changed.ring();
     }
   }
@@ -67,7 +69,9 @@ export async function openMemoryInstallation(start: Date): Promise<MemoryInstall
       for (;;) {
         if (failure !== undefined) throw failure.error;
         signal.throwIfAborted();
-        if (holds()) return;
+        // What the log says and nobody has reacted to yet may change everything.
+        const { head } = await log.bounds();
+        if (reacted === head && holds()) return;
         await changed.wait(signal, 50);
       }
     },

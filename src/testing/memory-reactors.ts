@@ -5,7 +5,9 @@ import { terminalRunTypes } from "../eventlog/event-type.ts";
 import type { EventRecord } from "../eventlog/record.ts";
 import type { Jobs } from "../jobs/jobs.ts";
 import type { IdSource } from "../kernel/ids.ts";
+import { candidateOf } from "../runs/candidate.ts";
 import { cancelRun, expireRun, isOpen } from "../runs/decider.ts";
+import { makeJob } from "../runs/make-job.ts";
 import type { RunState } from "../runs/state.ts";
 import { createSystemCommand } from "../runs/system-command.ts";
 import { endChild, wakeRun } from "../runs/wait-decider.ts";
@@ -48,13 +50,14 @@ export function createMemoryReactors({ aggregates, lists, jobs, clock, ids }: Me
   }
 
   return {
-    async react({ event }) {
+    async react({ event, position }) {
       if (event.stream?.type !== "run") return;
       const run = lists.run(event.stream.id);
       if (run === undefined) return;
-      if (run.status === RunStatus.QUEUED) {
-        const { workspaceId, queue, handler, priority, runId } = run;
-        await jobs.publish({ workspaceId, queue, handler, priority, runId, jobId: ids.next("job") });
+      const { state } = await aggregates.load(run.workspaceId, run.runId);
+      if (state.status === "queued") {
+        const requeued = state.requeuePosition === position;
+        await makeJob(jobs, { ...candidateOf(state), requeued }, ids.next("job"));
       }
       if (terminalRunTypes.has(event.type)) await onEnd(run);
     },

@@ -8,6 +8,8 @@ import { outcomeOf, startWorker } from "./running.ts";
 
 const never = new Promise<never>(() => {});
 const once = { retryPolicy: { maxAttempts: 1 } };
+const circle: unknown[] = [];
+circle.push(circle);
 const hostile = new Proxy(
   {},
   {
@@ -25,13 +27,16 @@ test.each([
   ["nothing", undefined, "the handler threw undefined, which is no Error"],
   ["a symbol", Symbol("s"), "the handler threw Symbol(s), which is no Error"],
   ["what throws when it is looked at", hostile, "the handler threw something that can not be shown"],
-  ["an Error with a message that is no text", Object.assign(new Error("x"), { message: { a: 1 } }), "[object Object]"],
+  ["an Error with a message that is no text", Object.assign(new Error("x"), { message: { a: 1 } }), "{ a: 1 }"],
 ])("a step and a handler may throw %s", async (_what, thrown: unknown, message) => {
   const throws = () => {
     throw thrown;
   };
   const engine = fakeEngine();
-  expect(await outcomeOf(engine, throws, once)).toMatchObject({ status: "FAILED", error: { code: "HANDLER_ERROR", message } });
+  expect(await outcomeOf(engine, throws, once)).toMatchObject({
+    status: "FAILED",
+    error: { code: "HANDLER_ERROR", message },
+  });
   const { error, run } = await outcomeOf(fakeEngine(), (ctx) => ctx.step("s", throws), once);
   expect(error).toMatchObject({ code: "HANDLER_ERROR", message });
   expect(run.steps.get("s")).toMatchObject({ status: StepStatus.FAILED, error: { message } });
@@ -39,12 +44,11 @@ test.each([
 
 test.each([
   ["a function", () => 1, "the output is a function"],
-  ["a circle", Object.assign([], { 0: [] }), undefined],
+  ["a circle", circle, "the output[0] contains itself"],
   ["a promise inside", { later: Promise.resolve(1) }, "the output.later is a Promise; give a plain object"],
   ["a class", new Map(), "the output is a Map; give a plain object"],
 ])("an output that is %s ends the run with a clear reason", async (_what, output: unknown, message) => {
   const { status, error } = await outcomeOf(fakeEngine(), () => output);
-  if (message === undefined) return expect(status).toBe("SUCCEEDED");
   expect({ status, error }).toMatchObject({
     status: "FAILED",
     error: { code: "OUTPUT_NOT_SERIALIZABLE", message: expect.stringContaining(message) as string, retryable: false },

@@ -76,7 +76,10 @@ test("later workers leave alone what people may have changed since, and update s
   await publish(greet, 1);
   await until(() => engine.callsOf("updateAgent").length === 1, { what: "an update" });
   await publish(greet, 2);
-  const other = defineHandler({ input: z.object({ name: z.string() }), agent: { instructions: "Be rude." } }, () => "Hi");
+  const other = defineHandler(
+    { input: z.object({ name: z.string() }), agent: { instructions: "Be rude." } },
+    () => "Hi",
+  );
   startWorker(engine, { handlers: { greet: other } });
   await until(() => engine.callsOf("updateAgent").length === 2, { what: "another update" });
   expect(engine.callsOf("updateAgent")[1]?.request).toMatchObject({

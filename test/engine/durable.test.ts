@@ -1,5 +1,5 @@
 import { inspect } from "node:util";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { StepStatus, ToolCallStatus } from "../../src/client/client.ts";
@@ -65,18 +65,18 @@ function tell(program: Program, crashes: readonly Crash[]): Promise<Story> {
     async (nowMs) => {
       const engine = fakeEngine(30_000, nowMs);
       const own = engine.submit({ handler: "main", retryPolicy: { maxAttempts: 1_000 } });
-    const deaths = strike(engine, crashes);
-    const executions = new Map<string, number>();
+      const deaths = strike(engine, crashes);
+      const executions = new Map<string, number>();
       const problems: string[] = [];
       const world: World = {
         payments: new Map(),
         async pause(ms) {
-        const { attempt } = own.run;
-        if (ms > 0) await new Promise<void>((resolve) => void setTimeout(resolve, ms));
-        if (attempt !== own.run.attempt) throw new Error("died");
-      },
+          const { attempt } = own.run;
+          if (ms > 0) await new Promise<void>((resolve) => void setTimeout(resolve, ms));
+          if (attempt !== own.run.attempt) throw new Error("died");
+        },
         ran(key, attempt) {
-        if (attempt !== own.run.attempt) throw new Error("died");
+          if (attempt !== own.run.attempt) throw new Error("died");
           const times = (executions.get(key) ?? 0) + 1;
           executions.set(key, times);
           if (isRecorded(engine, key)) problems.push(`${key} runs although it is on record`);
@@ -92,14 +92,14 @@ function tell(program: Program, crashes: readonly Crash[]): Promise<Story> {
       });
       const main: Handler = (ctx) => runProgram(ctx, world, program);
       const child: Handler = async (ctx, input) => ctx.step("work", () => ({ input: input ?? null }));
-        const worker = createWorker({
+      const worker = createWorker({
         client: engine.client,
         handlers: { main, child },
         tools: [read, payTool(world)],
         concurrency: 8,
       });
       const running = worker.run();
-        for (let i = 0; i < countMessages(program); i++) setTimeout(() => engine.say(own, `message ${i}`), 500 * (i + 1));
+      for (let i = 0; i < countMessages(program); i++) setTimeout(() => engine.say(own, `message ${i}`), 500 * (i + 1));
       const ended = await Promise.race([engine.ended(own), stuck(engine, own)]);
       await worker[Symbol.asyncDispose]();
       await running;
@@ -113,7 +113,11 @@ function tell(program: Program, crashes: readonly Crash[]): Promise<Story> {
 function stuck({ calls }: FakeEngine, { run, steps, toolCalls }: FakeRun): Promise<never> {
   return new Promise((_resolve, reject) => {
     setTimeout(() => {
-      const record = [...steps.values(), ...toolCalls.values()].map(({ key, status, sequence }) => ({ key, status, sequence }));
+      const record = [...steps.values(), ...toolCalls.values()].map(({ key, status, sequence }) => ({
+        key,
+        status,
+        sequence,
+      }));
       const last = calls.filter(({ method }) => !reads.has(method)).slice(-5);
       reject(new Error(`stuck: ${inspect({ status: run.status, record, last }, { depth: 4 })}`));
     }, 7_200_000);

@@ -49,7 +49,8 @@ test("a replay shows nothing again", async () => {
 
 test("much output is left out rather than waited for, and the gap can be seen", async () => {
   const engine = fakeEngine();
-  engine.fault = ({ method }) => (method === "publishDeltas" ? new Promise<void>((r) => void setTimeout(r, 50)) : undefined);
+  engine.fault = ({ method }) =>
+    method === "publishDeltas" ? new Promise<void>((r) => void setTimeout(r, 50)) : undefined;
   const { status } = await outcomeOf(engine, async (ctx) => {
     for (let i = 0; i < 1_000; i++) ctx.emit({ data: { number: i } });
     await until(() => engine.deltas.length >= 101, { what: "what fits" });

@@ -350,7 +350,7 @@ export function fakeEngine(leaseTtlMs = 30_000, clockMs: () => number = Date.now
 }
 
 /** The name of a status, for example SUCCEEDED. */
-export function nameOf(status: RunStatus): string {
+function nameOf(status: RunStatus): string {
   return Object.keys(RunStatus).find((key) => RunStatus[key as keyof typeof RunStatus] === status) ?? "";
 }
 

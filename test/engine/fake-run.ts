@@ -62,7 +62,14 @@ export function startStep(log: FakeLog, own: FakeRun, request: StartStepRequest)
   own.run = { ...own.run, usage: addUsage(own.run.usage, undefined, { steps: 1n }) };
   const position = log.next();
   const step = create(StepSchema, {
-    ...{ stepId: `step_${key}`, runId: own.run.runId, key, name: name || key, input, sequence, childRunId, threadId },
+    stepId: `step_${key}`,
+    runId: own.run.runId,
+    key,
+    name: name || key,
+    input,
+    sequence,
+    childRunId,
+    threadId,
     kind: kind || StepKind.FUNCTION,
     status: StepStatus.RUNNING,
     attempt: (earlier?.attempt ?? 0) + 1,
@@ -162,7 +169,7 @@ export function addMessage(log: FakeLog, own: FakeRun, threadId: string, content
 }
 
 /** The limit of its budget that the run has reached. */
-export function usedUp({ run: { budget, usage } }: FakeRun): string | undefined {
+function usedUp({ run: { budget, usage } }: FakeRun): string | undefined {
   if (budget === undefined) return undefined;
   const tokens = (usage?.inputTokens ?? 0n) + (usage?.outputTokens ?? 0n);
   if (budget.maxTokens > 0n && tokens >= budget.maxTokens) return "max_tokens";

@@ -7,7 +7,11 @@ import { startWorker } from "./running.ts";
 
 const paused = (run: FakeRun) => until(() => run.run.status === RunStatus.PAUSED, { what: "the run to pause" });
 
-function start(engine: FakeEngine, it: (ctx: HandlerContext) => unknown, init: Parameters<FakeEngine["submit"]>[0] = {}) {
+function start(
+  engine: FakeEngine,
+  it: (ctx: HandlerContext) => unknown,
+  init: Parameters<FakeEngine["submit"]>[0] = {},
+) {
   startWorker(engine, { handlers: { it } });
   return engine.submit({ handler: "it", ...init });
 }
@@ -40,11 +44,14 @@ test("a run that is to pause ends what is under way, starts nothing more, and go
 test("a run that is to pause while it only waits is given back at once", async () => {
   const engine = fakeEngine(60);
   const run = start(engine, async (ctx) => {
-    await Promise.all([ctx.waitForMessage(), ctx.step("busy", () => until(() => run.run.pauseRequested, { what: "it" }))]);
+    await Promise.all([
+      ctx.waitForMessage(),
+      ctx.step("busy", () => until(() => run.run.pauseRequested, { what: "it" })),
+    ]);
   });
   await until(() => run.steps.size === 2, { what: "both to be started" });
   engine.pause(run);
-  await paused(run);
+  expect(await paused(run)).toBe(true);
 });
 
 test("a handler that ends before it asks for anything more is not paused", async () => {
@@ -92,7 +99,7 @@ test("a run that is canceled while it is to pause ends its handler", async () =>
   let why: unknown;
   const it = async (ctx: HandlerContext) => {
     const busy = ctx.step("busy", () => new Promise<void>((resolve) => void setTimeout(resolve, 300)));
-    await ctx.step("one too many", () => 1).catch((error: RunStoppedError) => (why = error.why));
+    await ctx.step("one too many", () => 1).catch((error: unknown) => (why = (error as RunStoppedError).why));
     await busy;
   };
   const run = start(engine, it, { budget: { maxSteps: 1n } });

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import {
   type HandlerContext,
   HandlerError,
@@ -125,7 +125,7 @@ export async function runProgram(ctx: HandlerContext, world: World, program: Pro
           world.ran(key, ctx.attempt);
           throw new HandlerError("NEVER", "never", { retryable: part.retryable });
         };
-        return hear(await ctx.step(name, fail).catch((error: HandlerError) => error.code));
+        return hear(await ctx.step(name, fail).catch((error: unknown) => (error as HandlerError).code));
       }
       case "sleep":
         await ctx.sleep(part.ms, { name });

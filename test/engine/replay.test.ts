@@ -44,20 +44,27 @@ test("a handler that catches the divergence can not go on", async () => {
     await ctx.step("c", () => 1);
     return "done";
   };
-  const { error } = await outcomeOf(engine, changing((ctx) => ctx.step("a", () => 1), later));
+  const { error } = await outcomeOf(
+    engine,
+    changing((ctx) => ctx.step("a", () => 1), later),
+  );
   expect(error).toMatchObject({ code: "NON_DETERMINISTIC" });
   expect(engine.callsOf("startStep")).toHaveLength(1);
 });
 
 test("a handler that waits where it did not wait before is found out", async () => {
   const engine = fakeEngine();
-  const steps = (ctx: HandlerContext) =>
-    [ctx.step("slow", () => after(20)), ctx.step("fast", () => after(1))] as const;
+  const steps = (ctx: HandlerContext) => [ctx.step("slow", () => after(20)), ctx.step("fast", () => after(1))] as const;
   const later = async (ctx: HandlerContext) => {
     await ctx.step("slow", () => after(20));
     await ctx.step("fast", () => after(1));
   };
-  const { error } = await outcomeOf(engine, changing((ctx) => Promise.all(steps(ctx)), later), {}, { replayPatienceMs: 50 });
+  const { error } = await outcomeOf(
+    engine,
+    changing((ctx) => Promise.all(steps(ctx)), later),
+    {},
+    { replayPatienceMs: 50 },
+  );
   expect(error).toMatchObject({
     code: "NON_DETERMINISTIC",
     message: expect.stringContaining(
@@ -150,12 +157,13 @@ test("what was left open is done again, and told after what is on record", async
     };
     await Promise.all([
       one("open", () => (ctx.attempt === 1 ? never : 1)),
-      one("ended", () => 1).then(async () => {
+      (async () => {
+        await one("ended", () => 1);
         await after(5);
         await ctx.step("then", () => {
           if (ctx.attempt === 1) engine.expire(engine.runs[0] ?? engine.submit({}));
         });
-      }),
+      })(),
     ]);
     orders.push(order);
   });

@@ -1,5 +1,11 @@
 import { afterEach } from "vitest";
-import { createWorker, type DefinedHandler, type Handler, type Worker, type WorkerOptions } from "../../src/engine/worker.ts";
+import {
+  createWorker,
+  type DefinedHandler,
+  type Handler,
+  type Worker,
+  type WorkerOptions,
+} from "../../src/engine/worker.ts";
 import type { FakeEngine, FakeRun } from "./fake-engine.ts";
 
 const workers: Worker[] = [];

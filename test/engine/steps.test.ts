@@ -81,7 +81,7 @@ test("what a step throws comes as a HandlerError, the same when it is replayed",
   const cause = new TypeError("no such file");
   const { output } = await outcomeOf(engine, async (ctx) => {
     const fail = () => Promise.reject(cause);
-    await ctx.step("read", fail).catch((error: HandlerError) => seen.push(error));
+    await ctx.step("read", fail).catch((error: unknown) => seen.push(error));
     await ctx.step("next", () => 1);
     if (ctx.attempt === 1) throw new Error("again");
     return "survived";
@@ -126,8 +126,8 @@ test("a failure that is not retryable stays", async () => {
   const { error } = await outcomeOf(engine, async (ctx) => {
     const fail = () => Promise.reject(new HandlerError("NO_FUNDS", `try ${++tries}`, { retryable: false }));
     // Another error, so that the run gets another attempt.
-    await ctx.step("pay", fail).catch((failure: HandlerError) => {
-      throw ctx.attempt === 1 ? new Error("again") : failure;
+    await ctx.step("pay", fail).catch((failure: unknown) => {
+      throw ctx.attempt === 1 ? new Error("again") : (failure as HandlerError);
     });
   });
   expect(error).toMatchObject({ code: "NO_FUNDS", message: "try 1" });

@@ -16,7 +16,9 @@ import { outcomeOf } from "./running.ts";
 const pay = { tool: "pay", effect: ToolEffect.EXTERNAL_WRITE, args: { amount: 5 } };
 const never = new Promise<never>(() => {});
 
-function tool(own: Partial<Parameters<typeof defineTool>[0]> & { run?: Tool["run"]; reconcile?: Tool["reconcile"] }): Tool {
+function tool(
+  own: Partial<Parameters<typeof defineTool>[0]> & { run?: Tool["run"]; reconcile?: Tool["reconcile"] },
+): Tool {
   return defineTool({
     name: "pay",
     description: "Pays.",
@@ -44,7 +46,12 @@ test("a call of a tool of the worker is recorded before it is made, and its resu
   expect(output).toEqual({ receipt: "tc_pay" });
   const call = run.toolCalls.get("pay");
   expect(call).toMatchObject({
-    ...{ tool: "pay", effect: ToolEffect.EXTERNAL_WRITE, version: "3", reversible: true, idempotent: false, sequence: 1 },
+    tool: "pay",
+    effect: ToolEffect.EXTERNAL_WRITE,
+    version: "3",
+    reversible: true,
+    idempotent: false,
+    sequence: 1,
     status: ToolCallStatus.SUCCEEDED,
   });
   expect(valueToJson(call?.arguments)).toEqual({ amount: 5 });
@@ -84,7 +91,8 @@ test("a call that succeeded in an earlier attempt is not made again, although th
   const { output } = await outcomeOf(
     engine,
     async (ctx) => {
-      const result = ctx.attempt === 1 ? await ctx.tool(tool({ run: () => ++made }), { amount: 1 }) : await ctx.tool("pay");
+      const result =
+        ctx.attempt === 1 ? await ctx.tool(tool({ run: () => ++made }), { amount: 1 }) : await ctx.tool("pay");
       if (ctx.attempt === 1) throw new Error("again");
       return { result: result ?? null, made };
     },
@@ -118,7 +126,9 @@ test("a ToolError is the handler's with its code", async () => {
 test("a tool that changes nothing and does not answer in time has failed", async () => {
   const engine = fakeEngine();
   const slow = tool({ effect: ToolEffect.READ, timeoutMs: 10, run: () => never });
-  const { error } = await outcomeOf(engine, (ctx) => ctx.tool(slow, { amount: 1 }), { retryPolicy: { maxAttempts: 1 } });
+  const { error } = await outcomeOf(engine, (ctx) => ctx.tool(slow, { amount: 1 }), {
+    retryPolicy: { maxAttempts: 1 },
+  });
   expect(error).toMatchObject({ code: "TOOL_TIMEOUT", message: "pay has not answered within 10 ms", retryable: true });
   expect(engine.callsOf("failToolCall")).toHaveLength(1);
 });
@@ -142,23 +152,28 @@ test("whether a tool with an effect that does not answer in time took effect is 
 test.each([
   ["took effect", { tookEffect: true, result: "receipt 7", note: "found in the ledger" }, "receipt 7", 1],
   ["had no effect", { tookEffect: false, note: "not in the ledger" }, "paid at last", 2],
-] as const)("a tool that can look it up says at once that a call without an answer %s", async (_what, outcome, result, times) => {
-  const engine = fakeEngine();
-  let made = 0;
-  const slow = tool({
-    timeoutMs: 10,
-    run: () => (++made === 1 ? never : "paid at last"),
-    reconcile: async () => outcome,
-  });
-  const { output, run } = await outcomeOf(engine, (ctx) => ctx.tool(slow, { amount: 1 }));
-  expect(output).toBe(result);
-  expect(made).toBe(times);
-  expect(run.toolCalls.get("pay")?.status).toBe(ToolCallStatus.SUCCEEDED);
-});
+] as const)(
+  "a tool that can look it up says at once that a call without an answer %s",
+  async (_what, outcome, result, times) => {
+    const engine = fakeEngine();
+    let made = 0;
+    const slow = tool({
+      timeoutMs: 10,
+      run: () => (++made === 1 ? never : "paid at last"),
+      reconcile: async () => outcome,
+    });
+    const { output, run } = await outcomeOf(engine, (ctx) => ctx.tool(slow, { amount: 1 }));
+    expect(output).toBe(result);
+    expect(made).toBe(times);
+    expect(run.toolCalls.get("pay")?.status).toBe(ToolCallStatus.SUCCEEDED);
+  },
+);
 
 test("a result over the tool's limit fails a tool that reads, and is left out of one that had its effect", async () => {
   const large = { maxResultBytes: 10, run: () => "x".repeat(20) };
-  const reading = await outcomeOf(fakeEngine(), (ctx) => ctx.tool(tool({ ...large, effect: ToolEffect.READ }), { amount: 1 }));
+  const reading = await outcomeOf(fakeEngine(), (ctx) =>
+    ctx.tool(tool({ ...large, effect: ToolEffect.READ }), { amount: 1 }),
+  );
   expect(reading.error).toMatchObject({ code: "TOOL_RESULT_TOO_LARGE", retryable: false });
   const writing = await outcomeOf(fakeEngine(), (ctx) => ctx.tool(tool(large), { amount: 1 }));
   expect(writing.output).toMatchObject({ omitted: expect.stringContaining("22 bytes") as string });
@@ -173,7 +188,10 @@ test("a handler that fails while a tool is under way waits for its end, so that 
       setTimeout(pays, 20);
       throw new Error("down");
     };
-    const [paid] = await Promise.all([ctx.tool(slow, { amount: 1 }), ctx.step("other", ctx.attempt === 1 ? fail : () => 1)]);
+    const [paid] = await Promise.all([
+      ctx.tool(slow, { amount: 1 }),
+      ctx.step("other", ctx.attempt === 1 ? fail : () => 1),
+    ]);
     return paid ?? null;
   });
   expect(output).toBe("paid");
@@ -245,7 +263,8 @@ test("a handler that gives up on an unknown call says so in its own words", asyn
 test("a tool that can not tell whether it took effect leaves the call open, for the next attempt to reconcile", async () => {
   const engine = fakeEngine();
   const { output } = await outcomeOf(engine, async (ctx) => {
-    for (const { key } of ctx.unknownToolCalls) await ctx.reconcile(key, { tookEffect: true, result: key, note: "asked" });
+    for (const { key } of ctx.unknownToolCalls)
+      await ctx.reconcile(key, { tookEffect: true, result: key, note: "asked" });
     return ctx.tool("pay-1", pay, () => {
       throw new ToolOutcomeUnknownError("the bank did not answer");
     });

@@ -1,11 +1,16 @@
 import { expect, test } from "vitest";
 import { RunStatus, StepKind, valueToJson } from "../../src/client/client.ts";
-import type { RunStoppedError } from "../../src/engine/worker.ts";
 import { until } from "../support/until.ts";
 import { inVirtualTime } from "../support/virtual-time.ts";
 import { type FakeEngine, fakeEngine, type FakeRun } from "./fake-engine.ts";
 import { outcomeOf, startWorker } from "./running.ts";
-import { createWorker, type Handler, type WorkerOptions } from "../../src/engine/worker.ts";
+import {
+  createWorker,
+  type Handler,
+  type HandlerError,
+  type RunStoppedError,
+  type WorkerOptions,
+} from "../../src/engine/worker.ts";
 
 /** How a run ends in time that passes by itself. */
 function tell(
@@ -13,15 +18,22 @@ function tell(
   act: (engine: FakeEngine, run: FakeRun) => void = () => {},
   options: Partial<WorkerOptions> = {},
 ) {
-  return inVirtualTime(async (nowMs) => {
-    const engine = fakeEngine(30_000, nowMs);
-    await using worker = createWorker({ ...options, client: engine.client, handlers: { ...options.handlers, it: handler } });
-    void worker.run();
-    const run = engine.submit({ handler: "it" });
-    act(engine, run);
-    const ended = await engine.ended(run);
-    return { engine, run, endMs: nowMs(), ...ended };
-  }, { turns: 12 });
+  return inVirtualTime(
+    async (nowMs) => {
+      const engine = fakeEngine(30_000, nowMs);
+      await using worker = createWorker({
+        ...options,
+        client: engine.client,
+        handlers: { ...options.handlers, it: handler },
+      });
+      void worker.run();
+      const run = engine.submit({ handler: "it" });
+      act(engine, run);
+      const ended = await engine.ended(run);
+      return { engine, run, endMs: nowMs(), ...ended };
+    },
+    { turns: 12 },
+  );
 }
 
 const waiting = (run: FakeRun) => until(() => run.run.status === RunStatus.WAITING, { what: "the run to wait" });
@@ -73,14 +85,17 @@ test("the earliest of several waits wakes the run", async () => {
     return winner;
   });
   expect(output).toBe("a minute");
-  const { conditions } = engine.callsOf("suspendRun")[0]?.request as { conditions: { condition: { case: string } }[] };
-  expect(conditions.map(({ condition }) => condition.case)).toEqual(["time", "time", "message"]);
+  const kinds = ["time", "time", "message"].map((kind) => ({ condition: { case: kind } }));
+  expect(engine.callsOf("suspendRun")[0]?.request).toMatchObject({ conditions: kinds });
 });
 
-test.each([-1, Number.NaN, 367 * 86_400_000, new Date(Number.NaN)])("a sleep of %s is refused for good", async (duration) => {
-  const { error } = await tell((ctx) => ctx.sleep(duration));
-  expect(error).toMatchObject({ code: "INVALID_SLEEP", retryable: false });
-});
+test.each([-1, Number.NaN, 367 * 86_400_000, new Date(Number.NaN)])(
+  "a sleep of %s is refused for good",
+  async (duration) => {
+    const { error } = await tell((ctx) => ctx.sleep(duration));
+    expect(error).toMatchObject({ code: "INVALID_SLEEP", retryable: false });
+  },
+);
 
 test("messages are taken in order, also those that came before", async () => {
   const { output, run } = await tell(
@@ -162,7 +177,9 @@ test("a canceled run ends the wait of its handler", async () => {
     handlers: {
       it: async (ctx) => {
         const busy = ctx.step("busy", () => new Promise<void>((resolve) => void setTimeout(resolve, 200)));
-        await Promise.all([busy, ctx.waitForMessage()]).catch((error: RunStoppedError) => (why = error.why));
+        await Promise.all([busy, ctx.waitForMessage()]).catch(
+          (error: unknown) => (why = (error as RunStoppedError).why),
+        );
       },
     },
   });
@@ -236,7 +253,12 @@ test("a child that fails is the parent's ChildRunError, the same in a replay", a
     retryable: false,
   };
   expect(seen.length).toBeGreaterThan(1);
-  for (const each of seen) expect(each).toMatchObject({ ...error, message: expect.stringMatching(/failed: broken$/) as string, childRunId: expect.any(String) as string });
+  for (const each of seen)
+    expect(each).toMatchObject({
+      ...error,
+      message: expect.stringMatching(/failed: broken$/) as string,
+      childRunId: expect.any(String) as string,
+    });
 });
 
 test("a child that is canceled fails its parent, which lets that pass", async () => {
@@ -250,7 +272,10 @@ test("a child that is canceled fails its parent, which lets that pass", async ()
 test("a run that starts itself over and over ends with a clear reason, and so do all above it", async () => {
   const { error, engine } = await tell((ctx) => ctx.run({ handler: "it" }), undefined, { concurrency: 4 });
   expect(engine.runs).toHaveLength(33);
-  expect(error).toMatchObject({ code: "QUOTA_EXCEEDED", message: expect.stringContaining("32 runs stand above") as string });
+  expect(error).toMatchObject({
+    code: "QUOTA_EXCEEDED",
+    message: expect.stringContaining("32 runs stand above") as string,
+  });
   expect(new Set(engine.runs.map(({ run }) => run.status))).toEqual(new Set([RunStatus.FAILED]));
 });
 
@@ -259,10 +284,13 @@ test("a child that the server does not create stays so in a replay", async () =>
   const codes: unknown[] = [];
   engine.fault = ({ method, request }, when) => {
     const { handler } = request as { handler?: string };
-    if (method === "createRun" && when === "before" && handler === "x" && codes.length > 0) throw new Error("asked again");
+    if (method === "createRun" && when === "before" && handler === "x" && codes.length > 0)
+      throw new Error("asked again");
   };
   const { output, run } = await outcomeOf(engine, async (ctx) => {
-    await ctx.run({ handler: "x", input: { at: new Date(0) } }).catch((error: { code: string }) => codes.push(error.code));
+    await ctx
+      .run({ handler: "x", input: { at: new Date(0) } })
+      .catch((error: unknown) => codes.push((error as HandlerError).code));
     await ctx.step("next", () => 1);
     if (ctx.attempt === 1) throw new Error("again");
     return "survived";
