@@ -3,12 +3,15 @@ import { SignalboxError } from "../kernel/errors.ts";
 import { sleep } from "../kernel/wait.ts";
 import type { LogBounds, LogStore, Publication } from "./log-store.ts";
 import { EventRecord, type StoredMessage } from "./record.ts";
+import { createStateCache } from "./state-cache.ts";
 import type { Subjects } from "./subjects.ts";
 
 /** How often a publication is tried before the caller is told that the store is not available. */
 const publishAttempts = 3;
 /** How long a failed append counts as trouble: a server without traffic must not stay out of it for ever. */
 const troubleMs = 15_000;
+/** How much of what was appended is kept for when the tail brings it, in bytes. */
+const appendedBytes = 4 * 1024 * 1024;
 /** How many messages one read asks for. */
 const batchSize = 500;
 
@@ -37,6 +40,7 @@ export interface EventLog {
 
 /** The event log on a store. */
 export function createEventLog(store: LogStore, subjects: Subjects): EventLog {
+  const appended = createStateCache<{ readonly record: EventRecord; readonly sizeBytes: number }>(appendedBytes);
   let trouble: { readonly atMs: number; readonly message: string } | undefined;
   return {
     subjects,
@@ -49,6 +53,9 @@ export function createEventLog(store: LogStore, subjects: Subjects): EventLog {
       try {
         const record = await append(store, publication);
         trouble = undefined;
+        if (record !== undefined) {
+          appended.set(String(record.position), { record, sizeBytes: record.body.length });
+        }
         return record;
       } catch (error) {
         trouble = { atMs: performance.now(), message: error instanceof Error ? error.message : String(error) };
@@ -56,7 +63,11 @@ export function createEventLog(store: LogStore, subjects: Subjects): EventLog {
       }
     },
     async *tail(after, signal) {
-      for await (const stored of store.tail(after, signal)) yield new EventRecord(stored);
+      for await (const stored of store.tail(after, signal)) {
+        // What this process has appended itself is decoded already.
+        const own = appended.get(String(stored.position))?.record;
+        yield own !== undefined && equalBytes(own.hash, stored.hash) ? own : new EventRecord(stored);
+      }
     },
   };
 }

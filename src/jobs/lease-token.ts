@@ -1,5 +1,6 @@
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
 import { z } from "zod";
+import { createStateCache } from "../eventlog/state-cache.ts";
 import { SignalboxError } from "../kernel/errors.ts";
 
 /** What a lease token holds. It is sealed: workers can neither read nor make one. */
@@ -15,6 +16,8 @@ const ticketSchema = z.tuple([z.string(), z.string(), z.string(), z.string()]);
 const cipher = "aes-256-gcm";
 const ivBytes = 12;
 const tagBytes = 16;
+/** How much of the tokens in use is kept open, in bytes: a worker comes with the same one for everything it records. */
+const openBytes = 4 * 1024 * 1024;
 
 /** Seals and opens lease tokens with a key that all servers of an installation share. */
 export interface LeaseTokens {
@@ -25,6 +28,16 @@ export interface LeaseTokens {
 
 /** Lease tokens sealed with AES-256-GCM. `key` is 32 bytes. */
 export function createLeaseTokens(key: Uint8Array): LeaseTokens {
+  const opened = createStateCache<{ readonly ticket: LeaseTicket; readonly sizeBytes: number }>(openBytes);
+
+  function ticketOf(token: string): LeaseTicket | undefined {
+    const known = opened.get(token);
+    if (known !== undefined) return known.ticket;
+    const ticket = tryOpen(key, Buffer.from(token, "base64url"));
+    if (ticket !== undefined) opened.set(token, { ticket, sizeBytes: token.length });
+    return ticket;
+  }
+
   return {
     seal({ workspaceId, runId, leaseId, ackSubject }) {
       const iv = randomBytes(ivBytes);
@@ -35,7 +48,7 @@ export function createLeaseTokens(key: Uint8Array): LeaseTokens {
       );
     },
     open(token, workspaceId) {
-      const ticket = tryOpen(key, Buffer.from(token, "base64url"));
+      const ticket = ticketOf(token);
       if (ticket === undefined || ticket.workspaceId !== workspaceId) {
         throw new SignalboxError(
           "INVALID_REQUEST",

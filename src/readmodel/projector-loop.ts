@@ -9,10 +9,11 @@ import { createProjector } from "./projector.ts";
 /** How long one wait for new records lasts; the loop looks at its signal in between. */
 const waitMs = 60_000;
 /**
- * A pause after a small batch, unless somebody waits for what comes next. Without it every event of an idle installation is a
- * transaction of its own: with it, a run from creation to end took 0.72 of the time at the median, and 0.83 of the CPU.
+ * What comes this soon after a few events goes into the same transaction, unless somebody waits for the tables. Without it
+ * every event of an idle installation is a transaction of its own, in the middle of what its run does next: a run from
+ * creation to end took 1.4 times as long at the median, and 1.2 times the CPU.
  */
-const pauseMs = 10;
+const gatherMs = 10;
 const smallBatch = 64;
 
 /** What the projector loop needs. */
@@ -41,11 +42,14 @@ export function runProjector(options: ProjectorLoopOptions): Promise<void> {
       positions.announce(subscription.position);
       while (!playing.aborted) {
         const records = await subscription.next(waitMs, playing);
+        if (records.length > 0 && records.length < smallBatch) {
+          await positions.wanted(gatherMs, playing);
+          records.push(...(await subscription.next(0, playing)));
+        }
         const last = records.at(-1);
-        if (last === undefined) continue;
+        if (last === undefined || playing.aborted) continue;
         await projector.apply(records);
         positions.announce(last.position);
-        if (records.length < smallBatch) await positions.wanted(pauseMs, playing);
       }
     },
   });

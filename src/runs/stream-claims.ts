@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { ClaimRunRequest } from "../../gen/signalbox/v1/engine_service_pb.ts";
 import { sleep } from "../kernel/wait.ts";
@@ -45,8 +46,13 @@ export function createStreamClaims(options: StreamClaimsOptions): StreamClaims {
     try {
       const answer = await claim(request);
       failures = 0;
-      if (answer.run === undefined) wanted++;
-      else await deliver(answer);
+      if (answer.run === undefined) {
+        wanted++;
+        return;
+      }
+      await deliver(answer);
+      // HTTP/2 sends at the end of the event loop's turn: the run does not have to wait until the next claim is under way.
+      await setImmediate();
     } catch (error) {
       wanted++;
       // It is logged already. One bad job is no reason to cut the worker off; a store that stays away is.

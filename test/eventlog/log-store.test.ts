@@ -47,6 +47,34 @@ function testLog(open: () => Fixture): void {
     }
   });
 
+  test("the tail brings what the same log appended as the record it has, decoded once", async () => {
+    const { log } = open();
+    const before = (await log.bounds()).head;
+    const appended = await createAppender(log).append({ id: runId() });
+    const stop = new AbortController();
+    for await (const record of log.tail(before, stop.signal)) {
+      expect(record).toEqual(appended);
+      expect(record.event).toBe(appended.event);
+      break;
+    }
+    stop.abort();
+  });
+
+  test("the tail believes the store where that has something else at the position of what was appended", async () => {
+    const fixture = open();
+    const before = (await fixture.log.bounds()).head;
+    const other = await createAppender(fixture.log).append({ id: runId() });
+    const stored: PublishOutcome = { status: "stored", position: other.position };
+    const log = withFault(fixture, () => async () => stored);
+    await createAppender(log).append({ id: runId() });
+    const stop = new AbortController();
+    for await (const { hash } of log.tail(before, stop.signal)) {
+      expect(Buffer.from(hash)).toEqual(Buffer.from(other.hash));
+      break;
+    }
+    stop.abort();
+  });
+
   test("gives back the very bytes that were appended", async () => {
     const { log } = open();
     const appender = createAppender(log);

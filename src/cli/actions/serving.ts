@@ -71,7 +71,9 @@ export async function playRoles(
   const serverRoles = settings.roles.filter((role) => role !== "worker");
   const serving = serverRoles.length === 0 ? undefined : opening.use(await openRoles(settings, serverRoles, log));
   if (settings.roles.includes("worker")) {
-    const worker = opening.use(await builtInWorker({ ...settings, url: serving?.url ?? settings.url }, log));
+    // Nothing stands between the worker and a server of its own process that could hold a stream up.
+    const way = serving?.url === undefined ? {} : ({ transport: "stream" } as const);
+    const worker = opening.use(await builtInWorker({ ...settings, url: serving?.url ?? settings.url }, log, way));
     worker.run(signal).catch(onFatal);
   }
   const open = opening.move();
