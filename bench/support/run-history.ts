@@ -30,7 +30,14 @@ const claim: Happening =
   (state) =>
     claimRun(
       state,
-      { jobId: randomIds.next("job"), redelivered: false, leaseId, leaseTtlMs: 30_000, workerId: "bench" },
+      {
+        jobId: randomIds.next("job"),
+        jobPosition: 0n,
+        redelivered: false,
+        leaseId,
+        leaseTtlMs: 30_000,
+        workerId: "bench",
+      },
       tomorrow,
     );
 const fail: Happening = (lease) => (state) =>

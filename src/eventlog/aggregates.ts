@@ -23,6 +23,8 @@ export interface AggregateDefinition<State> {
   readonly initial: State;
   /** The state after one more event. Pure. */
   readonly evolve: (state: State, event: Event) => State;
+  /** How much of an event of that size the state holds on to at most, in bytes. Default all of it. */
+  readonly heldBytes?: (event: Event, sizeBytes: number) => number;
 }
 
 /** An aggregate as it was after one of its events. */
@@ -36,7 +38,7 @@ export interface Loaded<State> {
   readonly hash: Uint8Array;
   /** The subject its events go to; undefined before the first. */
   readonly subject: string | undefined;
-  /** The sizes of its events added up: an upper bound for the size of the state, in bytes. */
+  /** What the state holds of each of its events, added up: an upper bound for its size, in bytes. */
   readonly sizeBytes: number;
 }
 
@@ -91,6 +93,7 @@ export function createAggregates<State>(
   definition: AggregateDefinition<State>,
   { log, clock, ids, cacheBytes = 64 * 1024 * 1024 }: AggregatesDeps,
 ): Aggregates<State> {
+  const { heldBytes = (_event, sizeBytes) => sizeBytes } = definition;
   const cache = createStateCache<Loaded<State>>(cacheBytes);
   const turns = new Map<string, Promise<unknown>>();
   const absent: Loaded<State> = {
@@ -109,7 +112,7 @@ export function createAggregates<State>(
       sequence: loaded.sequence + 1n,
       hash: record.hash,
       subject: record.subject,
-      sizeBytes: loaded.sizeBytes + record.body.length,
+      sizeBytes: loaded.sizeBytes + heldBytes(record.event, record.body.length),
     };
   }
 

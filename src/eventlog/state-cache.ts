@@ -39,6 +39,8 @@ export function createStateCache<T extends { readonly sizeBytes: number }>(maxBy
     },
     set(key, value) {
       remove(key);
+      // Else everything would make room for it, in vain.
+      if (cost(value) > maxBytes) return;
       entries.set(key, value);
       totalBytes += cost(value);
       while (totalBytes > maxBytes) {

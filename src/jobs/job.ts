@@ -17,6 +17,11 @@ export interface Job extends JobRoute {
   readonly priority: number;
   /** Tells this message from an earlier one for the same run. */
   readonly jobId: string;
+  /**
+   * Where the run's stream was when the job was made. One from before the run was queued anew, after a wait or a pause, gives
+   * no claim to it: it may have been left by a server that died, and the run may have lost its place meanwhile.
+   */
+  readonly position: bigint;
 }
 
 /** Most routes never have another priority than this one: they have one lane, and no claim ever looks at a second. */
@@ -29,11 +34,12 @@ const jobSchema = z.object({
   runId: z.string(),
   priority: z.int().min(0).max(9),
   jobId: z.string(),
+  position: z.string().transform(BigInt),
 });
 
 /** The job's message body. */
 export function encodeJob(job: Job): string {
-  return JSON.stringify(job);
+  return JSON.stringify({ ...job, position: String(job.position) });
 }
 
 /** The job in a message body. Throws when it is none of ours. */

@@ -12,7 +12,8 @@ export interface Applicant extends Limited {
 
 /** A run that is known: in line, or with a place. */
 interface Entry<Run> extends Limited {
-  readonly run: Run;
+  /** As it was when it was offered last. */
+  run: Run;
   readonly gate: Gate<Entry<Run>>;
   /** What is newest of what is known about it is from here. */
   position: bigint;
@@ -138,7 +139,10 @@ export function createAdmission<Run extends Applicant>() {
         standInLine(add(run, position));
         return false;
       }
-      if (known.position < position) known.position = position;
+      if (known.position < position) {
+        known.position = position;
+        known.run = run;
+      }
       return known.hasPlace;
     },
     occupy(run: Run, position: bigint): void {

@@ -16,11 +16,10 @@ export interface Candidate {
   readonly createTimeMs: number;
   /** True when a worker has had it before. */
   readonly begun: boolean;
-  /**
-   * When it was queued again, if it was: its last job may be there for a moment more. Undefined for a run that had none
-   * before. Milliseconds since the epoch.
-   */
-  readonly requeueTimeMs: number | undefined;
+  /** True when it was queued again after a wait or a pause: the job that it had before may still be there. */
+  readonly requeued: boolean;
+  /** Where its stream is. */
+  readonly position: bigint;
 }
 
 /** What limits the runs of a workspace. */

@@ -1,9 +1,9 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
 import type { RunCreated } from "../../gen/signalbox/v1/run_event_pb.ts";
-import type { Run } from "../../gen/signalbox/v1/run_pb.ts";
 import type { Candidate } from "./admission.ts";
 import type { QueuedRun } from "./queue-queries.ts";
+import type { LiveRun } from "./state.ts";
 
 /** A run that was created just now. */
 export function newCandidate(event: Event, created: RunCreated): Candidate {
@@ -18,13 +18,14 @@ export function newCandidate(event: Event, created: RunCreated): Candidate {
     priority,
     createTimeMs: event.createTime ? timestampMs(event.createTime) : 0,
     begun: false,
-    requeueTimeMs: undefined,
+    requeued: false,
+    position: event.position,
   };
 }
 
 /** A run as its aggregate has it. */
-export function candidateOf(run: Run, requeueTimeMs?: number): Candidate {
-  const { workspaceId, runId, handler, queue, agentId, concurrencyKey, priority, createTime, attempt } = run;
+export function candidateOf({ run, requeuePosition }: LiveRun): Candidate {
+  const { workspaceId, runId, handler, queue, agentId, concurrencyKey, priority, createTime, attempt, position } = run;
   return {
     workspaceId,
     runId,
@@ -35,7 +36,8 @@ export function candidateOf(run: Run, requeueTimeMs?: number): Candidate {
     priority,
     createTimeMs: createTime ? timestampMs(createTime) : 0,
     begun: attempt > 0,
-    requeueTimeMs,
+    requeued: requeuePosition > 0n,
+    position,
   };
 }
 
@@ -52,6 +54,7 @@ export function listedCandidate(run: QueuedRun): Candidate {
     priority,
     createTimeMs: run.createTime.getTime(),
     begun: run.startTime !== undefined,
-    requeueTimeMs: undefined,
+    requeued: run.startTime !== undefined,
+    position: run.position,
   };
 }

@@ -7,6 +7,7 @@ import type { Background } from "./background.ts";
 import { cancelRun, isOpen } from "./decider.ts";
 import type { SystemCommand } from "./system-command.ts";
 import { endChild } from "./wait-decider.ts";
+import { awaitedIn } from "./waiting.ts";
 import { type Child, openChildren, orphans, untoldEnds } from "./waiting-queries.ts";
 
 /** Tells parents of the ends of their children, and ends the children of those that have ended. */
@@ -15,8 +16,8 @@ export interface Children {
   start(): Promise<void>;
   /** Reacts to a new event. */
   take(record: EventRecord): void;
-  /** Looks up, when there is reason to, whom nobody has told. */
-  sweep(): Promise<void>;
+  /** Looks up, when there is reason to, whom nobody has told. The tables are at `position` or behind it. */
+  sweep(position: bigint): Promise<void>;
 }
 
 /** What children need. */
@@ -32,8 +33,8 @@ const pageSize = 5_000;
  * is found by them.
  */
 const rememberedEnds = 5_000;
-/** Look-ups without any reason come every so many sweeps. */
-const lookEvery = 120;
+/** Look-ups without any reason come every so many sweeps: often enough that nothing stays open for three lease times. */
+const lookEvery = 12;
 
 /** How a run has ended; undefined when the event ends none. */
 function endOf({ payload }: Event): RunStatus | undefined {
@@ -50,11 +51,11 @@ export function createChildren({ db, command, background }: ChildrenDeps): Child
   // Two pieces, of which the older is dropped whole: a Map that loses its first entry again and again gets slow.
   let ended = new Map<string, RunStatus>();
   let endedBefore = ended;
-  // Who began just now does not know what was missed before.
-  let isDoubtful = true;
+  /** Somebody may have been missed; the tables show it from this position on. Who began just now does not know what was before. */
+  let doubtPosition: bigint | undefined = 0n;
   let sweeps = 0;
-  const doubt = () => {
-    isDoubtful = true;
+  const doubt = (position = 0n) => {
+    if (doubtPosition === undefined || doubtPosition < position) doubtPosition = position;
   };
 
   function add({ workspaceId, runId, parentRunId }: Child): void {
@@ -83,7 +84,10 @@ export function createChildren({ db, command, background }: ChildrenDeps): Child
   }
 
   function tell({ workspaceId, runId, parentRunId }: Child, status: RunStatus, cause?: Event): void {
-    background.start(() => command(workspaceId, parentRunId, (state) => endChild(state, runId, status), cause), doubt);
+    background.start(
+      () => command(workspaceId, parentRunId, (state) => endChild(state, runId, status), cause),
+      () => doubt(),
+    );
   }
 
   function cancel(
@@ -96,7 +100,7 @@ export function createChildren({ db, command, background }: ChildrenDeps): Child
     background.start(
       () =>
         command(workspaceId, runId, (state) => (isOpen(state) ? cancelRun(state, runId, reason) : undefined), cause),
-      doubt,
+      () => doubt(),
     );
   }
 
@@ -119,8 +123,14 @@ export function createChildren({ db, command, background }: ChildrenDeps): Child
         ({ after } = page);
       }
     },
-    take({ event }) {
+    take({ event, position }) {
       const runId = event.stream?.id ?? "";
+      if (event.payload.case === "runSuspended") {
+        // A child that is not open has ended. Its parent is being told just now, or was not because nobody listened then.
+        const isOpenChild = (id: string) => parents.has(`${event.workspaceId}/${id}`);
+        if (!awaitedIn(event.payload.value.conditions).every(isOpenChild)) doubt(position);
+        return;
+      }
       if (event.payload.case === "runCreated") {
         const { parentRunId } = event.payload.value;
         if (parentRunId === "") return;
@@ -134,17 +144,19 @@ export function createChildren({ db, command, background }: ChildrenDeps): Child
       const status = endOf(event);
       if (status !== undefined) onEnd(event, runId, status);
     },
-    async sweep() {
+    async sweep(position) {
       sweeps++;
-      if (!isDoubtful && sweeps % lookEvery !== 0) return;
-      isDoubtful = false;
+      const before = doubtPosition;
+      if (before === undefined && sweeps % lookEvery !== 0) return;
+      // What the tables do not show yet is for the next time.
+      if (before !== undefined && before <= position) doubtPosition = undefined;
       try {
         const [untold, left] = await Promise.all([untoldEnds(db, pageSize), orphans(db, pageSize)]);
         for (const { status, ...child } of untold) tell(child, status);
         for (const child of left) cancel(child, undefined);
-        if (untold.length === pageSize || left.length === pageSize) isDoubtful = true;
+        if (untold.length === pageSize || left.length === pageSize) doubt();
       } catch (error) {
-        isDoubtful = true;
+        doubt(before);
         throw error;
       }
     },

@@ -9,10 +9,10 @@ import type { LiveRun, RunState, StepHead, ToolCallHead } from "./state.ts";
 /** An answer to ClaimRun; empty when there was no run. */
 export type ClaimAnswer = MessageInitShape<typeof ClaimRunResponseSchema>;
 
-/** Outputs and results sent along with a claim, in bytes; messages likewise. */
+/** Outputs, results and messages sent along with a claim, in bytes: with the run's input, less than the 4 MiB that gRPC clients take. */
 const recordedBytes = 2 * 1024 * 1024;
 
-const nothingSaid: Said = { values: new Map(), messages: [], messagesComplete: true };
+const nothingSaid: Said = { values: new Map(), messages: [] };
 
 /** What a worker gets with a lease: the run, the token, and what earlier attempts left on record. */
 export async function claimResponse(
@@ -39,7 +39,7 @@ export async function claimResponse(
     position,
     recordedToolCalls: calls.map((head) => withResult(head, said)),
     messages: [...said.messages],
-    messagesComplete: said.messagesComplete,
+    messagesComplete: said.messages.length === state.messages.count,
     serverTime: timestampFromDate(now),
   };
 }

@@ -11,6 +11,7 @@ import { type Run, RunStatus } from "../../gen/signalbox/v1/run_pb.ts";
 import type { Aggregates, Draft, Loaded } from "../eventlog/aggregates.ts";
 import type { Delivery } from "../jobs/dispatcher.ts";
 import type { Heartbeats } from "../jobs/heartbeats.ts";
+import type { Job } from "../jobs/job.ts";
 import type { Jobs } from "../jobs/jobs.ts";
 import type { LeaseTicket, LeaseTokens } from "../jobs/lease-token.ts";
 import type { Call } from "../kernel/call.ts";
@@ -19,7 +20,7 @@ import type { IdSource } from "../kernel/ids.ts";
 import { type Limits, requireStorable } from "../kernel/limits.ts";
 import { isOpen, runNotFound } from "./decider.ts";
 import { type ClaimAnswer, claimResponse } from "./claim-response.ts";
-import { claimRun, completeRun, failRun, isUnder, releaseRun, requireLease } from "./lease-decider.ts";
+import { claimRun, completeRun, failRun, isUnder, isVoid, releaseRun, requireLease } from "./lease-decider.ts";
 import type { RunRecord } from "./run-record.ts";
 import type { RunAt } from "./starts.ts";
 import type { LiveRun, RunState } from "./state.ts";
@@ -126,12 +127,13 @@ export function createEngine(deps: EngineDeps): Engine {
   /** Turns a delivered job into a lease; undefined when the run is not to be had now. */
   async function take(call: Call, { job, redelivered, ackSubject }: Delivery, workerId: string) {
     const leaseId = deps.ids.next("lease");
+    const { jobId, position: jobPosition } = job;
     const loaded = await aggregates
       .execute({
         call,
         id: job.runId,
         decide: (state) =>
-          claimRun(state, { jobId: job.jobId, redelivered, leaseId, leaseTtlMs, workerId }, clock.now()),
+          claimRun(state, { jobId, jobPosition, redelivered, leaseId, leaseTtlMs, workerId }, clock.now()),
       })
       .catch((error: unknown) => {
         jobs.release(ackSubject, 1_000);
@@ -142,14 +144,14 @@ export function createEngine(deps: EngineDeps): Engine {
       const ticket = { workspaceId: call.workspaceId, runId: job.runId, leaseId, ackSubject };
       return claimResponse(deps.record, loaded, { token: tokens.seal(ticket), ttlMs: leaseTtlMs }, clock.now());
     }
-    putBack(loaded, job.jobId, ackSubject);
+    putBack(loaded, job, ackSubject);
     return undefined;
   }
 
   /** What becomes of a job whose run was not claimed. */
-  function putBack({ state }: Loaded<RunState>, jobId: string, ackSubject: string): void {
+  function putBack({ state }: Loaded<RunState>, { jobId, position }: Job, ackSubject: string): void {
     const nowMs = clock.now().getTime();
-    if (state.status === "queued") {
+    if (state.status === "queued" && !isVoid(state, position)) {
       const dueMs = state.run.availableTime ? timestampMs(state.run.availableTime) : nowMs;
       return jobs.release(ackSubject, dueMs - nowMs);
     }

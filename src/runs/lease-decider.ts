@@ -27,6 +27,8 @@ import { type Lease, type LiveRun, type RunState, valueDigest } from "./state.ts
 /** A delivered job that a worker wants to turn into a lease. */
 export interface Claim {
   readonly jobId: string;
+  /** Where the run's stream was when the job was made. */
+  readonly jobPosition: bigint;
   /** True when the broker had delivered the same job before and got no sign of life since. */
   readonly redelivered: boolean;
   readonly leaseId: string;
@@ -36,8 +38,8 @@ export interface Claim {
 
 /**
  * run.claimed, or run.failed when a deadline or the last attempt is over, or run.paused when the lapsed lease allows no
- * other. Nothing when the run is not to be had: ended,
- * not due yet, or under a lease of which nobody has shown that it lapsed.
+ * other. Nothing when the run is not to be had: ended, not due yet, queued anew since the job was made, or under a lease of
+ * which nobody has shown that it lapsed.
  */
 export function claimRun(state: RunState, claim: Claim, now: Date): Draft | undefined {
   switch (state.status) {
@@ -50,7 +52,7 @@ export function claimRun(state: RunState, claim: Claim, now: Date): Draft | unde
       return undefined;
     case "queued":
       if (isPastDeadline(state, now)) return deadlineExceeded(state);
-      return isDue(state, now) ? claimed(state, claim) : undefined;
+      return isDue(state, now) && !isVoid(state, claim.jobPosition) ? claimed(state, claim) : undefined;
     case "running":
       if (!state.lease || !hasLapsed(state.lease, claim, now)) return undefined;
       if (isPastDeadline(state, now)) return deadlineExceeded(state);
@@ -60,6 +62,11 @@ export function claimRun(state: RunState, claim: Claim, now: Date): Draft | unde
 
 function isDue({ run }: LiveRun, now: Date): boolean {
   return run.availableTime === undefined || timestampMs(run.availableTime) <= now.getTime();
+}
+
+/** True when a job that was made at this position gives no claim to the run: it has waited, or was paused, since then. */
+export function isVoid({ requeuePosition }: LiveRun, jobPosition: bigint): boolean {
+  return jobPosition < requeuePosition;
 }
 
 /** The sign that a lease has lapsed: its own job came again, and not before the time that was granted. */

@@ -42,6 +42,10 @@ export function evolveMessages(messages: Messages, event: Event): Messages {
     repeatable:
       requestDigest.length === 0
         ? messages.repeatable
-        : messages.repeatable.with(messageId, { message: { ...message, content: undefined }, requestDigest }),
+        : messages.repeatable.with(messageId, {
+            message: { ...message, content: undefined },
+            // A copy: decoded bytes are a part of the event's, all of which they would keep in memory.
+            requestDigest: requestDigest.slice(),
+          }),
   };
 }

@@ -12,6 +12,7 @@ import type { Db } from "../readmodel/postgres.ts";
 import type { Admission, Candidate } from "./admission.ts";
 import { candidateOf, newCandidate } from "./candidate.ts";
 import { countLimited, findDisagreements } from "./count-limited.ts";
+import { makeJob } from "./make-job.ts";
 import type { RunState } from "./state.ts";
 
 /** Makes the jobs of runs that are queued, each as soon as the limits let it. */
@@ -60,75 +61,42 @@ const meanings: Partial<Record<EventPayload["case"], Meaning>> = {
   runCanceled: "needs none",
 };
 
-/** A run to look at. */
-interface Look {
-  readonly workspaceId: string;
-  readonly runId: string;
-  /** Only if it is queued since then. */
-  readonly requeueTimeMs?: number;
-  readonly tries: number;
-}
-
-/**
- * A server that gives a run back acknowledges its last job at once; one that died never does, and then that job serves. So
- * a new one is tried for again, for some seconds.
- */
-const againMs = (tries: number) => Math.min(10 * 2 ** tries, 100);
-const maxTries = 50;
-
 /** No job yet. */
 export function createOffers(deps: OffersDeps): Offers {
   const { aggregates, jobs, admission, clock, ids, log, signal, wake } = deps;
-  const looks = new Map<string, Look>();
-  const timers = new Set<NodeJS.Timeout>();
+  const looks = new Map<string, { readonly workspaceId: string; readonly runId: string }>();
   let admitTimer: NodeJS.Timeout | undefined;
   /** To be offered when the limits have been asked. */
-  let ready: { readonly run: Candidate; readonly tries: number }[] = [];
-
-  function lookLater(look: Look, delayMs: number): void {
-    const timer = setTimeout(() => {
-      timers.delete(timer);
-      looks.set(`${look.workspaceId}/${look.runId}`, look);
-      wake();
-    }, delayMs);
-    timers.add(timer);
-  }
-
-  async function makeJob(run: Candidate, tries: number): Promise<void> {
-    const { workspaceId, runId, queue, handler, priority, requeueTimeMs } = run;
-    const made = await jobs.publish({ workspaceId, runId, queue, handler, priority, jobId: ids.next("job") });
-    if (made || requeueTimeMs === undefined || tries >= maxTries) return;
-    lookLater({ workspaceId, runId, requeueTimeMs, tries: tries + 1 }, againMs(tries));
-  }
+  let ready: Candidate[] = [];
 
   /** Makes the jobs of those who are ready, and of those whom the limits let through now. */
   async function flush(): Promise<void> {
     const nowMs = clock.now().getTime();
     const { admitted, nextMs } = admission.admit(nowMs);
-    const offers = [...ready, ...admitted.map((run) => ({ run, tries: 0 }))];
+    const offers = [...ready, ...admitted];
     ready = [];
     clearTimeout(admitTimer);
     if (nextMs !== undefined) admitTimer = setTimeout(wake, Math.max(nextMs - nowMs, 1));
-    const made = await Promise.allSettled(offers.map(({ run, tries }) => makeJob(run, tries)));
+    const made = await Promise.allSettled(offers.map((run) => makeJob(jobs, run, ids.next("job"))));
     for (const result of made) {
       if (result.status === "rejected") log.warn({ err: result.reason }, "job not made, the reconciler will");
     }
   }
 
-  function offer(run: Candidate, position: bigint, tries = 0): void {
-    if (!admission.limits(run) || admission.enter(run, position)) ready.push({ run, tries });
+  function offer(run: Candidate): void {
+    if (!admission.limits(run) || admission.enter(run, run.position)) ready.push(run);
   }
 
-  /** Does for a run what its state asks for. With `requeueTimeMs`, only if it is queued since then. */
-  function consider({ state, position }: Loaded<RunState>, requeueTimeMs?: number, tries?: number): void {
+  /** Does for a run what its state asks for. With `requeuePosition`, only if it is queued since that event. */
+  function consider({ state, position }: Loaded<RunState>, requeuePosition?: bigint): void {
     if (state.status === "absent") return;
-    const { run } = state;
+    const { workspaceId, runId } = state.run;
     if (state.status === "queued") {
-      if (requeueTimeMs !== undefined && msOf(run.availableTime) !== requeueTimeMs) return;
-      return offer(candidateOf(run, requeueTimeMs), position, tries);
+      if (requeuePosition === undefined || requeuePosition === state.requeuePosition) offer(candidateOf(state));
+      return;
     }
-    if (state.status !== "running") return admission.leave(run.workspaceId, run.runId, position);
-    const candidate = candidateOf(run);
+    if (state.status !== "running") return admission.leave(workspaceId, runId, position);
+    const candidate = candidateOf(state);
     if (admission.limits(candidate)) admission.occupy(candidate, position);
   }
 
@@ -167,37 +135,30 @@ export function createOffers(deps: OffersDeps): Offers {
     const { payload, workspaceId } = event;
     const runId = event.stream?.id ?? "";
     const meaning = payload.case && meanings[payload.case];
-    if (payload.case === "runCreated") offer(newCandidate(event, payload.value), position);
+    if (payload.case === "runCreated") offer(newCandidate(event, payload.value));
     else if (meaning === "may be queued") {
-      if (loaded) consider(loaded, msOf(event.createTime));
+      if (loaded) consider(loaded, position);
     } else if (meaning === "is claimed") admission.claimed(workspaceId, runId, position, msOf(event.createTime));
     else if (meaning === "is paused" && loaded?.state.status === "running") consider(loaded);
     else if (meaning !== undefined) admission.leave(workspaceId, runId, position);
   }
 
   async function count(workspaceId: string): Promise<void> {
-    ready.push(...(await countLimited(deps, workspaceId)).map((run) => ({ run, tries: 0 })));
+    ready.push(...(await countLimited(deps, workspaceId)));
   }
 
   async function takeLooks(): Promise<void> {
     const taken = [...looks.values()];
     looks.clear();
-    const found = await Promise.allSettled(
-      taken.map(async (look) => ({ look, loaded: await aggregates.load(look.workspaceId, look.runId) })),
-    );
+    const found = await Promise.allSettled(taken.map(({ workspaceId, runId }) => aggregates.load(workspaceId, runId)));
     for (const result of found) {
-      if (result.status === "rejected") {
-        log.warn({ err: result.reason }, "run not looked at, the reconciler will");
-        continue;
-      }
-      const { loaded, look } = result.value;
-      consider(loaded, look.requeueTimeMs, look.tries);
+      if (result.status === "fulfilled") consider(result.value);
+      else log.warn({ err: result.reason }, "run not looked at, the reconciler will");
     }
   }
 
   function lookAt(workspaceId: string, runId: string): void {
-    const key = `${workspaceId}/${runId}`;
-    if (!looks.has(key)) looks.set(key, { workspaceId, runId, tries: 0 });
+    looks.set(`${workspaceId}/${runId}`, { workspaceId, runId });
     wake();
   }
 
@@ -226,10 +187,7 @@ export function createOffers(deps: OffersDeps): Offers {
       for (const { workspaceId, runId } of await findDisagreements(deps, position)) lookAt(workspaceId, runId);
     },
     waiting: () => admission.waiting(),
-    [Symbol.dispose]: () => {
-      clearTimeout(admitTimer);
-      for (const timer of timers) clearTimeout(timer);
-    },
+    [Symbol.dispose]: () => clearTimeout(admitTimer),
   };
 }
 

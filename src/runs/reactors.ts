@@ -125,7 +125,7 @@ async function reconcile(
       // What the start rested on was old: start again.
       if (!upToDate) return;
       nextMs = Math.min(sweepMs, await timers.sweep());
-      await children.sweep();
+      await children.sweep(position);
       nextMs = Math.min(nextMs, await reconciler.sweep(signal));
       if (clock.now().getTime() >= compareTimeMs) {
         await offers.compare(position);

@@ -13,7 +13,10 @@ export interface RunRecord {
   toolCallResult(subject: string, head: ToolCallHead): Promise<Value | undefined>;
   /** The arguments that a tool call was last started with. */
   toolCallArguments(subject: string, head: ToolCallHead): Promise<Value | undefined>;
-  /** What steps, tool calls and people have said up to a position, up to `maxBytes` of the former and of the latter. */
+  /**
+   * What steps, tool calls and people have said up to a position, up to `maxBytes` of it. No more than four times as much of
+   * the stream is read: a run that was told a lot is claimed as fast as any other.
+   */
   said(subject: string, upTo: bigint, maxBytes: number): Promise<Said>;
 }
 
@@ -23,7 +26,6 @@ export interface Said {
   readonly values: ReadonlyMap<string, Value | undefined>;
   /** In order, the newest left out when not all of them fit. */
   readonly messages: readonly RunMessage[];
-  readonly messagesComplete: boolean;
 }
 
 /** Reads runs from the log. */
@@ -50,23 +52,27 @@ export function createRunRecord(log: EventLog): RunRecord {
     async said(subject, upTo, maxBytes) {
       const values = new Map<string, Value | undefined>();
       const messages: RunMessage[] = [];
-      let messagesComplete = true;
-      let valueBytes = 0;
-      let messageBytes = 0;
+      let readBytes = 0;
+      let leftBytes = maxBytes;
+      let messagesFit = true;
       for await (const { event, body } of log.read(subject, 0n, upTo)) {
+        if (readBytes > 4 * maxBytes) break;
+        readBytes += body.length;
         const found = valueIn(event.payload);
         // What does not fit is left out whole; the worker gets it when it starts the step again.
-        if (found && valueBytes + body.length <= maxBytes) {
+        if (found && body.length <= leftBytes) {
           values.set(found.id, found.value);
-          valueBytes += body.length;
+          leftBytes -= body.length;
         }
         const message = messageOf(event);
         if (message === undefined) continue;
-        messageBytes += body.length;
-        if (messageBytes <= maxBytes) messages.push(message);
-        else messagesComplete = false;
+        // No gaps: the worker counts them.
+        messagesFit &&= body.length <= leftBytes;
+        if (!messagesFit) continue;
+        messages.push(message);
+        leftBytes -= body.length;
       }
-      return { values, messages, messagesComplete };
+      return { values, messages };
     },
   };
 }

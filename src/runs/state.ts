@@ -11,6 +11,7 @@ import {
   ToolCallStatus,
 } from "../../gen/signalbox/v1/run_pb.ts";
 import type { AggregateDefinition } from "../eventlog/aggregates.ts";
+import type { EventPayload } from "../eventlog/event-type.ts";
 import { messageDigest } from "../kernel/digest.ts";
 import { PersistentMap } from "../kernel/persistent-map.ts";
 import { leaseEndOf } from "./lease-end.ts";
@@ -53,6 +54,8 @@ export interface LiveRun {
   readonly lease: Lease | undefined;
   /** The lease that ended last, and the type of the event that ended it; a repeated command names it. */
   readonly endedLease: { readonly leaseId: string; readonly by: string } | undefined;
+  /** Where in the log the run was last queued after a wait or a pause; 0 when it never was. Its older jobs are void. */
+  readonly requeuePosition: bigint;
   readonly steps: PersistentMap<StepHead>;
   readonly toolCalls: PersistentMap<ToolCallHead>;
   /** How each child that has ended did so, by run id. */
@@ -75,7 +78,27 @@ export const runAggregate: AggregateDefinition<RunState> = {
   type: "run",
   initial: { status: "absent" },
   evolve: evolveRunState,
+  heldBytes,
 };
+
+/** Enough for what is kept of a step, a tool call or a message: names and digests. */
+const headBytes = 2_048;
+
+const heads: ReadonlySet<EventPayload["case"]> = new Set<EventPayload["case"]>([
+  "stepStarted",
+  "stepCompleted",
+  "stepReused",
+  "toolCallStarted",
+  "toolCallSucceeded",
+  "toolCallReused",
+  "runMessageReceived",
+]);
+
+/** What goes into steps and tool calls, comes out of them, and is said to the run, is left in the log. Pure. */
+function heldBytes({ payload }: Event, sizeBytes: number): number {
+  const isHead = payload.case !== undefined && heads.has(payload.case);
+  return isHead ? Math.min(sizeBytes, headBytes) : sizeBytes;
+}
 
 /** The state after one more event. Pure. */
 export function evolveRunState(state: RunState, event: Event): RunState {
@@ -91,6 +114,7 @@ export function evolveRunState(state: RunState, event: Event): RunState {
       payload.case === "runCreated" ? payload.value.requestDigest : (before?.requestDigest ?? new Uint8Array()),
     lease: leaseAfter(before?.lease, event, run),
     endedLease: end ? { leaseId: end.leaseId, by: event.type } : before?.endedLease,
+    requeuePosition: isRequeued(before?.status, run) ? event.position : (before?.requeuePosition ?? 0n),
     steps: evolveSteps(before?.steps ?? new PersistentMap(), event),
     toolCalls: evolveToolCalls(before?.toolCalls ?? new PersistentMap(), event),
     endedChildren: evolveChildren(before?.endedChildren ?? new PersistentMap(), event),
@@ -119,6 +143,11 @@ function statusOf(run: Run): Exclude<RunState["status"], "absent"> {
     default:
       throw new Error(`run ${run.runId} has status ${run.status}, which this program does not know`);
   }
+}
+
+/** True when the run waited or was paused, and is queued now. */
+function isRequeued(before: RunState["status"] | undefined, { status }: Run): boolean {
+  return (before === "waiting" || before === "paused") && status === RunStatus.QUEUED;
 }
 
 function leaseAfter(lease: Lease | undefined, event: Event, run: Run): Lease | undefined {

@@ -37,8 +37,13 @@ export function wakeTimeOf(waitingOn: WaitingOn | undefined): Timestamp | undefi
 
 /** The child runs that are waited for, each once. Pure. */
 export function awaitedRunIds(waitingOn: WaitingOn | undefined): string[] {
+  return awaitedIn(waitingOn?.conditions ?? []);
+}
+
+/** The child runs that conditions name, each once. Pure. */
+export function awaitedIn(conditions: readonly WakeCondition[]): string[] {
   const ids = new Set<string>();
-  for (const { condition } of waitingOn?.conditions ?? []) {
+  for (const { condition } of conditions) {
     if (condition.case === "children") for (const id of condition.value.runIds) ids.add(id);
   }
   return [...ids];

@@ -52,6 +52,11 @@ export function createWakeTimers({ db, clock, command, background }: WakeTimersD
     const done = () => {
       if (timers.get(key) === own) timers.delete(key);
     };
+    // The next look-up finds it, and comes as soon as it may: after a long outage nobody waits for another minute.
+    const missed = () => {
+      done();
+      sweepTimeMs = 0;
+    };
     const arm = () => {
       own.timer = setTimeout(ring, Math.max(timeMs - clock.now().getTime(), 0));
     };
@@ -61,7 +66,7 @@ export function createWakeTimers({ db, clock, command, background }: WakeTimersD
       background.start(async () => {
         await command(workspaceId, runId, (state) => wakeRun(state, clock.now()));
         done();
-      }, done);
+      }, missed);
     };
     arm();
   }

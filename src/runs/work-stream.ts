@@ -115,8 +115,8 @@ export async function* workStream(
         continue;
       }
       if (message.call === 0n) throw new SignalboxError("INVALID_REQUEST", "call: give each call a number, from 1");
-      while (underWay >= maxCalls && !closed) await readBell.wait(call.signal);
-      if (closed) return;
+      while (underWay >= maxCalls && !closed && !call.signal.aborted) await readBell.wait(call.signal);
+      if (closed || call.signal.aborted) return;
       void answer(message);
     }
   }

@@ -107,6 +107,24 @@ describe("SendMessage", () => {
   });
 });
 
+test("a claim reads a part of what the run was told only, and says so", async () => {
+  const client = newClient();
+  const runId = await createRun(client, { handler: "by_hand" });
+  const content = jsonValue("x".repeat(900_000));
+  for (let number = 1; number <= 12; number++) await client.runs.sendMessage({ runId, content });
+  const { leaseToken } = await claim(client, "by_hand");
+  // Recorded behind the messages: as good as on record, though the next claim does not get as far.
+  const { step } = await client.engine.startStep({ leaseToken, key: "late" });
+  await client.engine.completeStep({ leaseToken, stepId: step?.stepId ?? "", output: jsonValue("done") });
+  await client.engine.releaseRun({ leaseToken });
+  const next = await claim(client, "by_hand");
+  expect(next).toMatchObject({ messagesComplete: false, recordedStepsComplete: false });
+  expect(next.messages).toHaveLength(2);
+  expect(next.recordedSteps).toMatchObject([{ key: "late", outputOmitted: true }]);
+  const again = await client.engine.startStep({ leaseToken: next.leaseToken, key: "late" });
+  expect(valueToJson(again.step?.output)).toBe("done");
+});
+
 describe("a child run", () => {
   test("needs a parent that is there and goes on", async () => {
     const client = newClient();

@@ -18,10 +18,12 @@ test("counts a replaced entry once", () => {
   expect(cache.get("a")).toBeDefined();
 });
 
-test("does not keep what is larger than itself", () => {
-  const cache = createStateCache<{ sizeBytes: number }>(1_000);
-  cache.set("a", entry(2_000));
-  expect(cache.get("a")).toBeUndefined();
+test("does not keep what is larger than itself, and forgets nothing else for it", () => {
+  const cache = createStateCache<{ sizeBytes: number }>(1_512);
+  cache.set("a", entry(1_000));
+  cache.set("b", entry(2_000));
+  expect(cache.get("b")).toBeUndefined();
+  expect(cache.get("a")).toBeDefined();
 });
 
 test("is empty after it was cleared, with all its room", () => {

@@ -28,6 +28,12 @@ const least = {
   "StartStep ok": 10,
   "CompleteStep ok": 10,
   "FailRun ok": 5,
+  "SuspendRun ok": 10,
+  "run.woken": 3,
+  "run.child_ended": 10,
+  "run.message_received": 3,
+  "run.paused": 3,
+  "run.resumed": 3,
 };
 
 function serverDies(load: Load): Fault {
@@ -51,10 +57,10 @@ async function workerDies(): Promise<Fault> {
   const [victim, ...others] = run.workers;
   if (victim === undefined || others.length === 0) throw new Error("who would take over?");
   for (let i = 0; i < 8; i++) {
-    await run.client.runs.createRun({ handler: "sleep", input: jsonValue({ ms: 2_000 }) });
+    await run.client.runs.createRun({ handler: "work", input: jsonValue({ ms: 2_000 }) });
   }
   const holdsLease = async () => {
-    const { runs } = await run.client.runs.listRuns({ statuses: [RunStatus.RUNNING], handler: "sleep", pageSize: 200 });
+    const { runs } = await run.client.runs.listRuns({ statuses: [RunStatus.RUNNING], handler: "work", pageSize: 200 });
     return runs.some(({ workerId, input }) => workerId.startsWith(`${victim.name}-`) && isLong(valueToJson(input)));
   };
   await until(holdsLease, { what: `${victim.name} to hold a lease` });

@@ -12,14 +12,17 @@ import {
   isMessage,
   type JsonValue,
   type Message,
+  toBinary,
   toJson,
 } from "@bufbuild/protobuf";
 import { reflect } from "@bufbuild/protobuf/reflect";
 import { describe, expect, test } from "vitest";
 import { type Event, EventSchema, file_signalbox_v1_event } from "../../gen/signalbox/v1/event_pb.ts";
+import { RunSchema } from "../../gen/signalbox/v1/run_pb.ts";
 import { CreateRunRequestSchema } from "../../gen/signalbox/v1/run_service_pb.ts";
 import { eventTypes } from "../../src/eventlog/event-type.ts";
 import { encodeBody } from "../../src/eventlog/record.ts";
+import { evolveRunState, runAggregate, type RunState } from "../../src/runs/state.ts";
 import { samples } from "./samples.ts";
 
 /** One event of one type, as people read it and as the log stores it. */
@@ -61,6 +64,13 @@ if (process.env["GOLDEN"] === "write") {
 
 const files = (await readdir(folder)).toSorted();
 
+/** How a run stands after the events that end it. */
+const ends: Readonly<Record<string, RunState["status"]>> = {
+  "run.succeeded": "succeeded",
+  "run.failed": "failed",
+  "run.canceled": "canceled",
+};
+
 test("every event type has its file, and no file is without a type", () => {
   const expected = Object.values(eventTypes).flatMap((type) =>
     Array.from({ length: Math.max(formsOf(type), 1) }, (_, index) => basename(pathOf(type, index + 1))),
@@ -90,6 +100,26 @@ describe.each(files)("%s", (file) => {
     const { body } = await readGolden(file);
     expect(Buffer.from(encodeBody(fromBinary(EventSchema, Buffer.from(body, "base64")))).toString("base64")).toBe(body);
   });
+});
+
+test("runs that an older program wrote are folded by this one", async () => {
+  const tell = async (state: RunState, type: string, sequence: number) => {
+    const { body } = await readGolden(`${type}.json`);
+    const event = fromBinary(EventSchema, Buffer.from(body, "base64"));
+    return evolveRunState(state, { ...event, position: BigInt(sequence) });
+  };
+  const life = ["run.created", "run.claimed", "step.started", "step.completed", "tool_call.started", "tool_call.failed"];
+  for (const end of ["run.released", "run.attempt_failed", "run.lease_expired", "run.succeeded", "run.failed", "run.canceled"]) {
+    let state = runAggregate.initial;
+    for (const [index, type] of [...life, end].entries()) state = await tell(state, type, index + 1);
+    if (state.status === "absent") throw new Error(`${end} has made nothing of the run`);
+    expect(state.status).toBe(ends[end] ?? "queued");
+    expect(state.steps.size).toBe(1);
+    expect(state.toolCalls.size).toBe(1);
+    expect(state.requeuePosition).toBe(0n);
+    // What a list shows of it can be written.
+    expect(toBinary(RunSchema, state.run).length).toBeGreaterThan(0);
+  }
 });
 
 test("what a newer program writes is kept by this one", async () => {

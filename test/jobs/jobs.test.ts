@@ -21,7 +21,7 @@ const never = new AbortController().signal;
 const route = { workspaceId: "ws_test", queue: "default", handler: "echo" };
 
 function job(number: number, priority = 0): Job {
-  return { ...route, runId: `run_${number}`, jobId: `job_${number}`, priority };
+  return { ...route, runId: `run_${number}`, jobId: `job_${number}`, priority, position: BigInt(number) };
 }
 
 /** The run of the next job, which is done with it. */

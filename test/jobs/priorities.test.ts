@@ -33,7 +33,7 @@ type Route = ReturnType<typeof newRoute>;
 
 function job(route: Route, priority: number): Job {
   runs++;
-  return { ...route, runId: `run_${runs}`, jobId: `job_${runs}`, priority };
+  return { ...route, runId: `run_${runs}`, jobId: `job_${runs}`, priority, position: 1n };
 }
 
 /** Makes a job of each priority, in this order. */

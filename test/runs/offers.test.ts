@@ -24,28 +24,29 @@ import { claimed, created, type Decide, newRun, ref } from "./scenario.ts";
 
 const by = create(PrincipalSchema, { type: PrincipalType.USER, id: "ada" });
 
-/** Offers on a log in memory. `publish` says whether the broker takes a job; the runs that got one are listed. */
-function setUp(nowMs: () => number, publish: (runId: string) => boolean | Promise<boolean> = () => true) {
+/** Offers on a log in memory. The broker does not answer about the runs that are `lost`; those that got a job are listed. */
+function setUp(nowMs: () => number, lost: readonly string[] = []) {
   const log = createEventLog(createMemoryStore(), createSubjects());
   const clock = { now: () => new Date(nowMs()) };
   const ids: IdSource = randomIds;
   const aggregates = createAggregates(runAggregate, { log, clock, ids });
   const made: string[] = [];
   const withdrawn: string[] = [];
-  let asked = 0;
+  const present = new Set<string>();
   const jobs = {
     async publish({ runId }: { runId: string }) {
-      asked++;
-      const took = await publish(runId);
-      if (took) made.push(runId);
-      return took;
+      if (lost.includes(runId)) throw new Error("broker away");
+      if (present.has(runId)) return false;
+      present.add(runId);
+      made.push(runId);
+      return true;
     },
     async withdraw({ runId }: { runId: string }) {
+      present.delete(runId);
       withdrawn.push(runId);
     },
   } as unknown as Jobs;
   const admission = { ...createAdmission<Candidate>(), observe: () => false };
-  let isWanted = false;
   const offers = createOffers({
     db: { query: () => Promise.reject(new Error("no tables here")) },
     positions: { reach: async () => undefined },
@@ -56,30 +57,19 @@ function setUp(nowMs: () => number, publish: (runId: string) => boolean | Promis
     ids,
     log: pino({ level: "silent" }),
     signal: new AbortController().signal,
-    wake: () => {
-      isWanted = true;
-    },
+    wake: () => undefined,
   });
   return {
     offers,
     admission,
     made,
     withdrawn,
-    asked: () => asked,
     /** Records what a decision says about a run; returns the record. */
     async execute(decide: Decide, id = "run_1"): Promise<EventRecord> {
       const call = { workspaceId: "ws_test", principal: by, correlationId: "c", traceparent: "" };
       const { recorded } = await aggregates.execute({ call, id, decide });
       if (recorded === undefined) throw new Error("the decision records nothing");
       return recorded;
-    },
-    /** Rounds as often as one is asked for, for some time. */
-    async pass(ms: number): Promise<void> {
-      for (const until = nowMs() + ms; nowMs() < until; await sleep(5)) {
-        if (!isWanted) continue;
-        isWanted = false;
-        await offers.round([]);
-      }
     },
   };
 }
@@ -97,56 +87,44 @@ test("a run gets its job from the event that created it", async () => {
   });
 });
 
-test("a woken run whose last job is not gone yet is offered again until it is", async () => {
+test("a woken run whose last job is still there gets another one in its place", async () => {
   await inVirtualTime(async (nowMs) => {
-    let isGone = false;
-    const { offers, made, execute, pass, asked } = setUp(nowMs, () => isGone);
-    for (const decide of [created(), claimed("1"), suspended]) await execute(decide);
+    const { offers, made, withdrawn, execute } = setUp(nowMs);
+    await offers.round([await execute(created())]);
+    for (const decide of [claimed("1"), suspended]) await execute(decide);
     await sleep(5);
     await offers.round([await execute(woken)]);
-    await pass(500);
-    expect(made).toEqual([]);
-    isGone = true;
-    await pass(500);
+    expect(withdrawn).toEqual(["run_1"]);
+    expect(made).toEqual(["run_1", "run_1"]);
+  });
+});
+
+test("a run that is looked at keeps the job that it has", async () => {
+  await inVirtualTime(async (nowMs) => {
+    const { offers, made, withdrawn, execute } = setUp(nowMs);
+    await offers.round([await execute(created())]);
+    offers.look("ws_test", "run_1");
+    await offers.round([]);
     expect(made).toEqual(["run_1"]);
-    const before = asked();
-    await pass(2_000);
-    expect(asked()).toBe(before);
+    expect(withdrawn).toEqual([]);
   });
 });
 
-test("a run that is not queued any more is not offered again", async () => {
+test("a run that is not queued any more when its wake-up is heard of gets no job", async () => {
   await inVirtualTime(async (nowMs) => {
-    const { offers, execute, pass, asked } = setUp(nowMs, () => false);
+    const { offers, made, execute } = setUp(nowMs);
     for (const decide of [created(), claimed("1"), suspended]) await execute(decide);
     await sleep(5);
-    await offers.round([await execute(woken)]);
+    const record = await execute(woken);
     await execute(canceled);
-    await pass(100);
-    const before = asked();
-    await pass(5_000);
-    expect(asked()).toBe(before);
-  });
-});
-
-test("offering again ends: the job that is there serves", async () => {
-  await inVirtualTime(async (nowMs) => {
-    const { offers, execute, pass, asked } = setUp(nowMs, () => false);
-    for (const decide of [created(), claimed("1"), suspended]) await execute(decide);
-    await sleep(5);
-    await offers.round([await execute(woken)]);
-    await pass(30_000);
-    const before = asked();
-    await pass(30_000);
-    expect(asked()).toBe(before);
+    await offers.round([record]);
+    expect(made).toEqual([]);
   });
 });
 
 test("a job that can not be made is looked for by others: nothing is thrown", async () => {
   await inVirtualTime(async (nowMs) => {
-    const { offers, made, execute } = setUp(nowMs, (runId) =>
-      runId === "run_1" ? Promise.reject(new Error("broker away")) : true,
-    );
+    const { offers, made, execute } = setUp(nowMs, ["run_1"]);
     const records = [await execute(created()), await execute((state) => createRun(state, newRun()), "run_2")];
     await offers.round(records);
     expect(made).toEqual(["run_2"]);

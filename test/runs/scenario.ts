@@ -5,7 +5,7 @@ import { StartToolCallRequestSchema } from "../../gen/signalbox/v1/engine_servic
 import { type Event, EventSchema } from "../../gen/signalbox/v1/event_pb.ts";
 import { RunErrorSchema, StepKind, ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
 import { CreateRunRequestSchema } from "../../gen/signalbox/v1/run_service_pb.ts";
-import type { Draft } from "../../src/eventlog/aggregates.ts";
+import type { Draft, Loaded } from "../../src/eventlog/aggregates.ts";
 import { eventTypes } from "../../src/eventlog/event-type.ts";
 import { sha256 } from "../../src/kernel/digest.ts";
 import { SignalboxError } from "../../src/kernel/errors.ts";
@@ -31,6 +31,16 @@ export interface Scenario {
   readonly state: RunState;
   readonly events: readonly Event[];
 }
+
+/** A run that nobody knows of, as a server answers it. */
+export const unknown: Loaded<RunState> = {
+  state: runAggregate.initial,
+  position: 0n,
+  sequence: 0n,
+  hash: new Uint8Array(),
+  subject: undefined,
+  sizeBytes: 0,
+};
 
 /** Before the run was created. */
 export const nothing: Scenario = { state: runAggregate.initial, events: [] };
@@ -122,10 +132,11 @@ export const created =
   (state) =>
     createRun(state, run);
 
-/** A claim of 30 s by the job that bears the lease's number. */
+/** A claim of 30 s by the job that bears the lease's number, made after everything that has happened. */
 export function claim(lease: string, more: Partial<Claim> = {}): Claim {
   const leaseId = `lease_${lease}`;
-  return { jobId: `job_${lease}`, redelivered: false, leaseId, leaseTtlMs: 30_000, workerId: `wrk_${lease}`, ...more };
+  const job = { jobId: `job_${lease}`, jobPosition: 1_000n, redelivered: false };
+  return { ...job, leaseId, leaseTtlMs: 30_000, workerId: `wrk_${lease}`, ...more };
 }
 
 /** run.claimed */

@@ -1,6 +1,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { describe, expect, test } from "vitest";
+import { PrincipalSchema, PrincipalType } from "../../gen/signalbox/v1/common_pb.ts";
 import {
   RunStatus,
   StepKind,
@@ -9,7 +10,9 @@ import {
   WakeConditionSchema,
 } from "../../gen/signalbox/v1/run_pb.ts";
 import { PersistentMap } from "../../src/kernel/persistent-map.ts";
+import { releaseRun } from "../../src/runs/lease-decider.ts";
 import { maxMessagesPerRun, receiveMessage } from "../../src/runs/message-decider.ts";
+import { pauseRun, resumeRun } from "../../src/runs/pause-decider.ts";
 import type { LiveRun } from "../../src/runs/state.ts";
 import { endChild, holdingConditions, maxAwaitedChildren, suspendRun, wakeRun } from "../../src/runs/wait-decider.ts";
 import { awaitedRunIds, wakeTimeOf } from "../../src/runs/waiting.ts";
@@ -103,6 +106,26 @@ describe("a suspended run", () => {
     expect(live(attempt(listening, said(1, "th_1"))).run.status).toBe(RunStatus.QUEUED);
     expect(live(attempt(listening, said(2))).run.status).toBe(RunStatus.QUEUED);
   });
+});
+
+test("a job from before the wait, or from before a pause, gives no claim to a run that is queued anew", () => {
+  const woken = attempt(given(...parent, suspend(until(60_000))), wakeRun, after(60_000));
+  const { requeuePosition } = live(woken);
+  expect(outcome(woken, claimed("2", { jobPosition: requeuePosition - 1n }), after(60_000))).toBe("-");
+  expect(outcome(woken, claimed("2", { jobPosition: requeuePosition }), after(60_000))).toBe("run.claimed");
+
+  const by = create(PrincipalSchema, { type: PrincipalType.USER, id: "ada" });
+  const pause: Decide = (state) => pauseRun(state, "run_1", { note: "", by });
+  const resume: Decide = (state, now) => resumeRun(state, "run_1", { note: "", budget: undefined }, now);
+  const resumed = given(created(), pause, resume);
+  expect(outcome(resumed, claimed("1", { jobPosition: 1n }))).toBe("-");
+  expect(outcome(resumed, claimed("1", { jobPosition: live(resumed).requeuePosition }))).toBe("run.claimed");
+});
+
+test("a job of a run that was only given back goes on to be good for it", () => {
+  const release: Decide = (state, now) => releaseRun(state, ref("1"), "", 0, now);
+  const released = given(created(), claimed("1", { jobPosition: 1n }), release);
+  expect(outcome(released, claimed("2", { jobPosition: 1n }))).toBe("run.claimed");
 });
 
 describe("what came before the suspension", () => {

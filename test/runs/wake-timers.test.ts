@@ -8,14 +8,15 @@ import type { Db } from "../../src/readmodel/postgres.ts";
 import { createWakeTimers } from "../../src/runs/wake-timers.ts";
 import { atTime } from "../e2e/waiting.ts";
 import { inVirtualTime } from "../support/virtual-time.ts";
+import { unknown } from "./scenario.ts";
 
 interface Row {
   readonly run_id: string;
   readonly wake_time: Date;
 }
 
-/** Timers over a table; `woken` says which runs were commanded to wake, and when. */
-function setUp(nowMs: () => number, rows: readonly Row[] = []) {
+/** Timers over a table; `woken` says which runs were commanded to wake, and when. Until `backMs`, no command gets through. */
+function setUp(nowMs: () => number, rows: readonly Row[] = [], backMs = 0) {
   const woken: [runId: string, atMs: number][] = [];
   let queries = 0;
   const db = {
@@ -32,8 +33,9 @@ function setUp(nowMs: () => number, rows: readonly Row[] = []) {
     db,
     clock: { now: () => new Date(nowMs()) },
     command: async (_workspaceId, runId) => {
+      if (nowMs() < backMs) throw new Error("the log is away");
       woken.push([runId, nowMs()]);
-      return Promise.reject(new Error("the answer does not matter"));
+      return unknown;
     },
     background: { start: (work, failed) => void work().catch(failed) },
   });
@@ -80,6 +82,17 @@ test("whoever waits for long has no timer until its time is near, and is found i
     expect(woken).toEqual([["run_1", hourMs]]);
     // Once a minute, however many wait.
     expect(queries()).toBeLessThanOrEqual(62);
+  });
+});
+
+test("a wake-up that failed for good is found in the table by the next sweep", async () => {
+  await inVirtualTime(async (nowMs) => {
+    const { timers, woken } = setUp(nowMs, [{ run_id: "run_1", wake_time: new Date(300) }], 20_000);
+    while (nowMs() < 30_000) {
+      await timers.sweep();
+      await sleep(5_000);
+    }
+    expect(woken).toEqual([["run_1", expect.closeTo(22_500, -4)]]);
   });
 });
 

@@ -11,6 +11,7 @@ import {
 import { RunSchema } from "../../gen/signalbox/v1/run_pb.ts";
 import type { Call } from "../../src/kernel/call.ts";
 import { SignalboxError } from "../../src/kernel/errors.ts";
+import { sleep } from "../../src/kernel/wait.ts";
 import type { ClaimAnswer } from "../../src/runs/claim-response.ts";
 import type { EngineCalls } from "../../src/runs/engine-calls.ts";
 import { workStream } from "../../src/runs/work-stream.ts";
@@ -199,4 +200,18 @@ test("a stream that the worker closes ends once everything is answered", async (
   gate.resolve();
   expect((await next).value).toMatchObject({ call: 1n });
   expect((await stream.answers.next()).done).toBe(true);
+});
+
+test("a worker that leaves while it takes no answers and more calls wait than are served at once holds up nobody", async () => {
+  const heartbeat = vi.fn<EngineCalls["heartbeat"]>();
+  heartbeat.mockResolvedValueOnce(create(HeartbeatResponseSchema)).mockReturnValue(new Promise(() => {}));
+  const stream = openStream({ heartbeat });
+  const next = stream.answers.next();
+  stream.send(...Array.from({ length: 101 }, (_, n) => beat(BigInt(n + 1))));
+  await next;
+  await until(() => stream.read() === 102, { what: "all calls to be read" });
+  stream.leaving.abort();
+  // A loop that waits for nothing would let no timer run.
+  await expect(sleep(1)).resolves.toBeUndefined();
+  await stream.answers.return();
 });

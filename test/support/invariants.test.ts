@@ -1,20 +1,27 @@
 import { createHash, randomUUID } from "node:crypto";
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { describe, expect, test } from "vitest";
 import { EventSchema } from "../../gen/signalbox/v1/event_pb.ts";
+import { QueueUpdatedSchema } from "../../gen/signalbox/v1/queue_event_pb.ts";
+import type { QueueSchema } from "../../gen/signalbox/v1/queue_pb.ts";
 import {
   LeaseEndSchema,
   RunCanceledSchema,
+  RunChildEndedSchema,
   RunClaimedSchema,
   RunCreatedSchema,
   RunMessageReceivedSchema,
+  RunPausedSchema,
   RunPauseRequestedSchema,
+  RunReleasedSchema,
   RunSucceededSchema,
   RunSuspendedSchema,
   RunWokenSchema,
   StepCompletedSchema,
   StepStartedSchema,
 } from "../../gen/signalbox/v1/run_event_pb.ts";
+import { ChildRunsSchema, type WakeCondition, WakeConditionSchema } from "../../gen/signalbox/v1/run_pb.ts";
 import { type EventPayload, eventTypes } from "../../src/eventlog/event-type.ts";
 import { encodeBody, type StoredMessage } from "../../src/eventlog/record.ts";
 import type { Operation } from "./history.ts";
@@ -24,6 +31,8 @@ import type { Note, Recording } from "./recorded-subscription.ts";
 /** An event of a test: what it says, in which run, and the operation that wrote it. */
 interface Told {
   readonly payload: EventPayload;
+  /** The type of its stream, default `run`. */
+  readonly stream?: string;
   readonly runId?: string;
   readonly by?: string;
 }
@@ -61,6 +70,7 @@ const said = (number: number): Told => ({
   payload: { case: "runMessageReceived", value: create(RunMessageReceivedSchema, { number }) },
 });
 const woken = (): Told => ({ payload: { case: "runWoken", value: create(RunWokenSchema) } });
+const paused = (): Told => ({ payload: { case: "runPaused", value: create(RunPausedSchema) } });
 const pauseRequested = (): Told => ({
   payload: { case: "runPauseRequested", value: create(RunPauseRequestedSchema) },
 });
@@ -74,14 +84,14 @@ const whole = [created(), claimed(1, "l1"), stepStarted("l1"), stepCompleted("l1
 /** The events as a log without fault stores them. */
 function logOf(...told: readonly Told[]): StoredMessage[] {
   const heads = new Map<string, { sequence: bigint; hash: Uint8Array }>();
-  return told.map(({ payload, runId = "run_1", by = "" }, index) => {
+  return told.map(({ payload, runId = "run_1", by = "", stream = "run" }, index) => {
     const { sequence, hash: prevHash } = heads.get(runId) ?? { sequence: 0n, hash: new Uint8Array(32) };
     const body = encodeBody(
       create(EventSchema, {
         eventId: randomUUID(),
         workspaceId: "ws_1",
         roomId: "room_1",
-        stream: { type: "run", id: runId },
+        stream: { type: stream, id: runId },
         streamSequence: sequence + 1n,
         type: eventTypes[payload.case],
         correlationId: by,
@@ -90,7 +100,7 @@ function logOf(...told: readonly Told[]): StoredMessage[] {
     );
     const hash = createHash("sha256").update(prevHash).update(body).digest();
     heads.set(runId, { sequence: sequence + 1n, hash });
-    const subject = `sb.evt.0.ws_1.room_1.run.${runId}`;
+    const subject = `sb.evt.0.ws_1.room_1.${stream}.${runId}`;
     return { position: BigInt(index) + 1n, subject, body, prevHash, hash };
   });
 }
@@ -140,7 +150,14 @@ test("a history in which everything is well breaks nothing", () => {
     operation({ id: "lost", outcome: "unknown" }),
   ];
   expect(found({ log: logOf(...waiting, said(1), claimed(2, "l2"), succeeded("l2")) })).toEqual([]);
-  const healed = { leaseTtlMs: 1_000, tookMs: 3_000, pendingJobs: 0, projectedPosition: 5n, unwell: [] };
+  const healed = {
+    leaseTtlMs: 1_000,
+    tookMs: 3_000,
+    settleTimeMs: 0,
+    pendingJobs: 0,
+    projectedPosition: 5n,
+    unwell: [],
+  };
   const least = { "CreateRun ok": 2, "CreateRun REQUEST_ID_REUSED": 1, "run.succeeded": 1 };
   const substance = { least, faults: { kill: 1 } };
   const readModels = { differences: [] };
@@ -352,14 +369,102 @@ describe("I11", () => {
   });
 });
 
+/** How things stand when all is well and the log has one event. */
+const settled = {
+  leaseTtlMs: 1_000,
+  tookMs: 0,
+  settleTimeMs: 1_000,
+  pendingJobs: 0,
+  projectedPosition: 1n,
+  unwell: [],
+};
+
 test("I13 reports everything that has not come to rest", () => {
-  const healed = { leaseTtlMs: 1_000, tookMs: 3_001, pendingJobs: 1, projectedPosition: 1n, unwell: ["http://a"] };
+  const healed = { ...settled, tookMs: 3_001, pendingJobs: 1, unwell: ["http://a"] };
   expect(found({ log: logOf(...whole.slice(0, 2)), healed })).toEqual([
-    expect.stringContaining("I13 has not ended"),
+    expect.stringContaining("I13 is running"),
     "I13 is at 1, the log at 2",
     "I13 has 1 jobs left",
     "I13 does not say that it is well",
     "I13 settled after 3001 ms, more than 3000 ms",
+  ]);
+});
+
+describe("I13", () => {
+  const childOf = (parentRunId: string, runId: string): Told => ({
+    runId,
+    payload: { case: "runCreated", value: create(RunCreatedSchema, { parentRunId }) },
+  });
+  const suspendedOn = (...conditions: WakeCondition["condition"][]): Told => ({
+    payload: {
+      case: "runSuspended",
+      value: create(RunSuspendedSchema, {
+        lease: { leaseId: "l1" },
+        conditions: conditions.map((condition) => create(WakeConditionSchema, { condition })),
+      }),
+    },
+  });
+  const children = { case: "children", value: create(ChildRunsSchema, { runIds: ["run_2"] }) } as const;
+  const childEnded: Told = {
+    payload: { case: "runChildEnded", value: create(RunChildEndedSchema, { childRunId: "run_2" }) },
+  };
+  const at = (ms: number) => ({ case: "time", value: timestampFromMs(ms) }) as const;
+  const begun = [created(), claimed(1, "l1"), childOf("run_1", "run_2")];
+  const stuck = (...told: readonly Told[]) => {
+    const healed = { ...settled, projectedPosition: BigInt(told.length) };
+    return found({ log: logOf(...told), healed }).filter((line) => line.startsWith("I13"));
+  };
+
+  test("lets runs wait for what has not happened, and be paused", () => {
+    expect(stuck(...waiting)).toEqual([]);
+    expect(stuck(created(), claimed(1, "l1"), suspendedOn(at(1_001)))).toEqual([]);
+    expect(stuck(created(), paused())).toEqual([]);
+  });
+
+  test("reports a time that was missed", () => {
+    expect(stuck(created(), claimed(1, "l1"), suspendedOn(at(1_000)))).toEqual(["I13 waits for a time that has come"]);
+  });
+
+  test("reports the end of a child that its waiting parent was not told of", () => {
+    const end = { ...canceled(), runId: "run_2" };
+    expect(stuck(...begun, suspendedOn(children), end)).toEqual(["I13 waits for run_2, which has ended"]);
+    expect(stuck(...begun, suspendedOn(children, at(2_000)), end, childEnded)).toEqual([
+      expect.stringContaining("I13 is queued"),
+    ]);
+  });
+
+  test("reports an open child of a parent that has ended", () => {
+    const end: Told = {
+      payload: { case: "runCanceled", value: create(RunCanceledSchema, { lease: { leaseId: "l1" } }) },
+    };
+    expect(stuck(...begun, end)).toContain("I13 is queued, though its parent has ended");
+  });
+});
+
+test("I15 reports who is under a lease beyond the limits of a queue or a key, and nobody else", () => {
+  const limited = (queue: MessageInitShape<typeof QueueSchema>): Told => ({
+    stream: "queue",
+    runId: "narrow",
+    payload: { case: "queueUpdated", value: create(QueueUpdatedSchema, { queue }) },
+  });
+  const queued = (runId: string, concurrencyKey = ""): Told => ({
+    runId,
+    payload: { case: "runCreated", value: create(RunCreatedSchema, { queue: "narrow", concurrencyKey }) },
+  });
+  const taken = (runId: string): Told => ({ ...claimed(1, `l-${runId}`), runId });
+  const given = (runId: string): Told => ({
+    runId,
+    payload: { case: "runReleased", value: create(RunReleasedSchema, { lease: { leaseId: `l-${runId}` } }) },
+  });
+  const over = (...told: readonly Told[]) => found({ log: logOf(...told) }).filter((line) => line.startsWith("I15"));
+  const two = [queued("run_a", "k"), queued("run_b", "k"), taken("run_a")];
+  expect(over(limited({ maxRunning: 1 }), ...two, given("run_a"), taken("run_b"))).toEqual([]);
+  expect(over(limited({ maxRunning: 2 }), ...two, taken("run_b"))).toEqual([]);
+  expect(over(limited({ maxRunning: 1 }), ...two, taken("run_b"))).toEqual([
+    "I15 2 of queue narrow are running, of at most 1",
+  ]);
+  expect(over(limited({ maxRunningPerKey: 1 }), ...two, taken("run_b"))).toEqual([
+    "I15 2 of key k are running, of at most 1",
   ]);
 });
 

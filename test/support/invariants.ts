@@ -5,6 +5,7 @@ import type { Verification } from "../../src/readmodel/verify.ts";
 import type { Operation } from "./history.ts";
 import { checkChains } from "./invariants/chains.ts";
 import { checkHealth, type Healed } from "./invariants/health.ts";
+import { checkLimits } from "./invariants/limits.ts";
 import { checkOperations } from "./invariants/operations.ts";
 import { checkOrder } from "./invariants/order.ts";
 import { checkReadModels } from "./invariants/read-models.ts";
@@ -30,7 +31,7 @@ export interface Evidence {
   readonly substance?: Substance;
 }
 
-/** A broken invariant of reliability.md. */
+/** A broken invariant of reliability.md, or I15: no limit of a queue is exceeded. */
 export interface Violation {
   /** For example `I4`. */
   readonly invariant: string;
@@ -59,6 +60,7 @@ export function checkInvariants(evidence: Evidence): Violation[] {
     ...checkOrder(log, operations),
     ...checkChains(log),
     ...checkRuns(log),
+    ...checkLimits(log),
     ...(readModels === undefined ? [] : checkReadModels(readModels)),
     ...checkRecordings(log, recordings),
     ...checkRepeats(operations),

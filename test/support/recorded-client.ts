@@ -1,7 +1,7 @@
 import { create, type DescMessage, type Message, type MessageShape, toJsonString } from "@bufbuild/protobuf";
 import type { Transport } from "@connectrpc/connect";
-import { CreateRunRequestSchema, CreateRunResponseSchema } from "../../gen/signalbox/v1/run_service_pb.ts";
-import { type Run, RunSchema } from "../../gen/signalbox/v1/run_pb.ts";
+import { CreateRunResponseSchema, ForkRunResponseSchema } from "../../gen/signalbox/v1/run_service_pb.ts";
+import { type Run, type RunMessage, RunMessageSchema, RunSchema } from "../../gen/signalbox/v1/run_pb.ts";
 import { createSignalboxClient, reasonOf, type SignalboxClient } from "../../src/client/client.ts";
 import { openNodeTransport } from "../../src/client/node-transport.ts";
 import { type AnswerFacts, createRecorder, digestOf, jsonLines, type Recorder } from "./history.ts";
@@ -47,7 +47,8 @@ export function argsOf<Desc extends DescMessage>(schema: Desc, request: MessageS
   text("step_id", "stepId");
   text("key", "key");
   if ("leaseToken" in request) args["lease"] = digestOf(String(request.leaseToken));
-  if (schema.typeName === CreateRunRequestSchema.typeName) args["body"] = digestOf(toJsonString(schema, request));
+  // Only a call that may be repeated has to be told from others with the same name.
+  if ("requestId" in request) args["body"] = digestOf(toJsonString(schema, request));
   return args;
 }
 
@@ -55,20 +56,25 @@ interface Answer extends Message {
   readonly run?: Run;
   readonly step?: { readonly runId: string };
   readonly toolCall?: { readonly runId: string };
+  readonly message?: RunMessage;
   readonly position?: bigint;
 }
 
 /** What an answer says about a run. */
 export function factsOf(message: Message): AnswerFacts {
-  const { run, step, toolCall, position = run?.position } = message as Answer;
+  const { run, step, toolCall, message: said, position = run?.position } = message as Answer;
   const runId = run?.runId ?? step?.runId ?? toolCall?.runId;
-  const created = message.$typeName === CreateRunResponseSchema.typeName && run !== undefined;
+  const created = creating.has(message.$typeName) && run !== undefined;
   return {
     ...(runId === undefined ? {} : { run_id: runId }),
     ...(runId === undefined || position === undefined ? {} : { position: String(position) }),
     ...(created ? { answer: digestOf(toJsonString(RunSchema, asCreated(run))) } : {}),
+    ...(said === undefined ? {} : { answer: digestOf(toJsonString(RunMessageSchema, said)) }),
   };
 }
+
+/** The answers that a repeat gets again. */
+const creating: ReadonlySet<string> = new Set([CreateRunResponseSchema.typeName, ForkRunResponseSchema.typeName]);
 
 /** What never changes about a run. */
 function asCreated(run: Run): Run {

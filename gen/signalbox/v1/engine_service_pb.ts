@@ -137,7 +137,8 @@ export type ClaimRunResponse = Message<"signalbox.v1.ClaimRunResponse"> & {
   recordedToolCalls: ToolCall[];
 
   /**
-   * messages are what was said to the run so far, in order; at most 2 MiB of them, the newest left out.
+   * messages are what was said to the run so far, in order; at most 2 MiB of them, outputs and results included, the
+   * newest left out.
    *
    * @generated from field: repeated signalbox.v1.RunMessage messages = 10;
    */

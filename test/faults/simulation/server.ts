@@ -75,7 +75,7 @@ export function startServer(world: World): SimulatedServer {
 
   async function makeMissing(workspaceId: string, runId: string): Promise<void> {
     const { state } = await aggregates.load(workspaceId, runId);
-    if (state.status === "queued") await jobs.publish({ ...candidateOf(state.run), jobId: ids.next("job") });
+    if (state.status === "queued") await jobs.publish({ ...candidateOf(state), jobId: ids.next("job") });
   }
 
   return {

@@ -64,7 +64,8 @@ async function play(random: Seeded, nowMs: () => number, mutant: Mutant): Promis
   over = true;
   await others;
   const log = await readLog(0n);
-  const healed = { leaseTtlMs, tookMs, pendingJobs: await queue.jobs.count(), unwell: [] };
+  const settled = { tookMs, settleTimeMs: nowMs() };
+  const healed = { leaseTtlMs, ...settled, pendingJobs: await queue.jobs.count(), unwell: [] };
   return { log, operations, healed: { ...healed, projectedPosition: BigInt(log.length) } };
 }
 

@@ -9,6 +9,7 @@ import { followRecorded, type Subscriber, subscribeRecorded } from "../../suppor
 import { until } from "../../support/until.ts";
 import { gatherEvidence, readHistories } from "./evidence.ts";
 import { type Load, startLoad } from "./load.ts";
+import { narrowQueue } from "./new-run.ts";
 
 /** What a fault run is made of. */
 export interface FaultRunOptions {
@@ -61,6 +62,8 @@ export async function openFaultRun(options: FaultRunOptions): Promise<FaultRun> 
       startWorker(processes, `worker-${index + 1}`, urls[index % urls.length] ?? ""),
     ),
   );
+  // Before there is any run: what goes beyond these limits afterwards is wrong.
+  await client.queues.putQueue({ queue: narrowQueue });
   const watching = new AbortController();
   opening.defer(() => watching.abort());
   let lostLeases = 0;

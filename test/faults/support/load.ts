@@ -1,10 +1,13 @@
 import { join } from "node:path";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import type { CallOptions } from "@connectrpc/connect";
+import type { Run } from "../../../gen/signalbox/v1/run_pb.ts";
 import { createBackoff, pause } from "../../../src/client/backoff.ts";
 import { isTransient, jsonValue, reasonOf, RunStatus, type SignalboxClient } from "../../../src/client/client.ts";
 import { openRecordedClient } from "../../support/recorded-client.ts";
 import { createSeeded, type Seeded } from "../../support/seeded.ts";
 import { until } from "../../support/until.ts";
+import { isParked, type NewRun, newRun } from "./new-run.ts";
 
 /** What puts an installation to work. */
 export interface LoadOptions {
@@ -19,8 +22,8 @@ export interface LoadOptions {
 }
 
 /**
- * Clients at work, each creating a run, looking at it in some way, waiting for its end, and again. Disposing it ends them in
- * the middle of whatever they do.
+ * Clients at work, each creating a run, looking at it or steering it in some way, waiting for its end, and again. Some runs
+ * they leave waiting or paused. Disposing it ends them in the middle of whatever they do.
  */
 export interface Load extends AsyncDisposable {
   /** Runs whose creation was acknowledged so far. */
@@ -95,47 +98,22 @@ interface Caller {
 }
 
 async function work(own: Caller, stopping: AbortSignal): Promise<void> {
+  const { random, counts } = own;
   for (let number = 1; !stopping.aborted; number++) {
-    const request = newRun(own.random, `${own.caller}/${number}`);
+    const request = newRun(random, `${own.caller}/${number}`);
     const runId = await createRun(own, request);
-    own.counts.created++;
+    counts.created++;
     await lookAround(own, request, runId);
-    while (!(await hasEnded(own, runId)));
-    own.counts.ended++;
+    if (isParked(request)) continue;
+    const status = await seeThrough(own, runId);
+    counts.ended++;
+    if (random.oneIn(8)) await seeThrough(own, await startAgain(own, runId, status));
   }
-}
-
-type NewRun = ReturnType<typeof newRun>;
-
-/** A run of some kind: one that works, fails first, takes its time, is out of attempts or overdue. */
-function newRun(random: Seeded, requestId: string) {
-  const kinds = [
-    { handler: "echo", input: { number: random.below(1_000) } },
-    { handler: "steps", input: { count: 1 + random.below(4) } },
-    { handler: "flaky", input: { failures: 1 + random.below(2) } },
-    { handler: "sleep", input: { ms: random.below(250) } },
-  ];
-  const kind = random.pick(kinds);
-  const overdue = random.oneIn(25);
-  const exhausted = random.oneIn(25);
-  return {
-    requestId,
-    handler: overdue ? "sleep" : exhausted ? "flaky" : kind.handler,
-    input: jsonValue(overdue ? { ms: 60_000 } : exhausted ? { failures: 9 } : kind.input),
-    roomId: random.pick(["", "room_a", "room_b"]),
-    labels: { kind: kind.handler },
-    retryPolicy: {
-      maxAttempts: exhausted ? 2 : 50,
-      initialBackoff: durationFromMs(50),
-      maxBackoff: durationFromMs(200),
-    },
-    ...(overdue ? { maxDuration: durationFromMs(300) } : {}),
-  };
 }
 
 /** Repeats the same request until it is answered. */
 async function createRun(own: Caller, request: NewRun): Promise<string> {
-  const { run } = await insist(own, (client) => client.runs.createRun(request, { timeoutMs, signal: own.closing }));
+  const { run } = await insist(own, ({ runs }, options) => runs.createRun(request, options));
   return run?.runId ?? "";
 }
 
@@ -143,33 +121,70 @@ async function createRun(own: Caller, request: NewRun): Promise<string> {
 async function lookAround(own: Caller, request: NewRun, runId: string): Promise<void> {
   const { random } = own;
   if (random.oneIn(5)) await createRun(own, request);
-  if (random.oneIn(10))
-    await insist(own, (client) => client.runs.getRun({ runId }, { timeoutMs, signal: own.closing }));
-  if (random.oneIn(10))
-    await attempt(own, (client) => client.runs.listRuns({ pageSize: 5 }, { timeoutMs, signal: own.closing }));
+  if (random.oneIn(10)) await insist(own, ({ runs }, options) => runs.getRun({ runId }, options));
+  if (random.oneIn(10)) await attempt(own, ({ runs }, options) => runs.listRuns({ pageSize: 5 }, options));
   if (random.oneIn(15)) {
     const other = { ...request, labels: { kind: "other" } };
-    await refused(own, "REQUEST_ID_REUSED", (client) =>
-      client.runs.createRun(other, { timeoutMs, signal: own.closing }),
-    );
+    await refused(own, "REQUEST_ID_REUSED", ({ runs }, options) => runs.createRun(other, options));
   }
-  if (random.oneIn(12)) {
-    await refused(own, "INVALID_STATE", (client) =>
-      client.runs.cancelRun({ runId, reason: "no need" }, { timeoutMs, signal: own.closing }),
-    );
+  if (random.oneIn(15)) {
+    await ifOpen(own, ({ runs }, options) => runs.cancelRun({ runId, reason: "no need" }, options));
   }
+  if (isParked(request)) {
+    // What nobody speaks to waits by itself.
+    if (request.handler !== "wait") await ifOpen(own, ({ runs }, options) => runs.pauseRun({ runId }, options));
+    return;
+  }
+  if (random.oneIn(6)) await pauseForAMoment(own, runId);
+  if (request.handler === "wait") await sayTwice(own, runId);
+}
+
+async function pauseForAMoment(own: Caller, runId: string): Promise<void> {
+  const momentMs = own.random.below(100);
+  await pause(momentMs, own.closing);
+  await ifOpen(own, ({ runs }, options) => runs.pauseRun({ runId, note: "for a moment" }, options));
+  await pause(momentMs, own.closing);
+  await ifOpen(own, ({ runs }, options) => runs.resumeRun({ runId }, options));
+}
+
+/** Says the same thing again, after a while: the repeat must answer what was said first. */
+async function sayTwice(own: Caller, runId: string): Promise<void> {
+  const request = { runId, requestId: `${runId}/word`, content: jsonValue("go on") };
+  for (let times = 0; times < 2; times++) {
+    await pause(own.random.below(100), own.closing);
+    await ifOpen(own, ({ runs }, options) => runs.sendMessage(request, options));
+  }
+}
+
+/** The run that was made of one that has ended: another try, or a fork of it. */
+async function startAgain(own: Caller, runId: string, status: RunStatus): Promise<string> {
+  const fork = { runId, requestId: `${runId}/fork` };
+  const { run } =
+    status === RunStatus.SUCCEEDED
+      ? await insist(own, ({ runs }, options) => runs.forkRun(fork, options))
+      : await insist(own, ({ runs }, options) => runs.retryRun({ runId }, options));
+  return run?.runId ?? "";
 }
 
 const terminal: ReadonlySet<RunStatus> = new Set([RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELED]);
 
-async function hasEnded(own: Caller, runId: string): Promise<boolean> {
-  const request = { runId, timeout: durationFromMs(timeoutMs / 2) };
-  const answer = await attempt(own, (client) => client.runs.waitRun(request, { timeoutMs, signal: own.closing }));
-  const status = answer?.run?.status ?? RunStatus.UNSPECIFIED;
-  return terminal.has(status);
+/** How the run has ended. Whatever it needs from people to come to its end, it gets. */
+async function seeThrough(own: Caller, runId: string): Promise<RunStatus> {
+  const request = { runId, timeout: durationFromMs(timeoutMs / 4) };
+  for (;;) {
+    const { run } = (await attempt(own, ({ runs }, options) => runs.waitRun(request, options))) ?? {};
+    if (run === undefined) continue;
+    if (terminal.has(run.status)) return run.status;
+    if (run.status === RunStatus.PAUSED) await ifOpen(own, ({ runs }, options) => runs.retryRun({ runId }, options));
+    else if (waitsForWord(run)) await sayTwice(own, runId);
+  }
 }
 
-type Call<T> = (client: SignalboxClient) => Promise<T>;
+function waitsForWord({ waitingOn }: Run): boolean {
+  return waitingOn?.conditions.some(({ condition }) => condition.case === "message") ?? false;
+}
+
+type Call<T> = (client: SignalboxClient, options: CallOptions) => Promise<T>;
 
 /** The answer, after as many repeats as it takes. */
 async function insist<T extends {}>(own: Caller, call: Call<T>): Promise<T> {
@@ -183,9 +198,9 @@ async function insist<T extends {}>(own: Caller, call: Call<T>): Promise<T> {
 
 /** The same for a call that may also be refused for the one reason. */
 async function refused<T extends {}>(own: Caller, reason: string, call: Call<T>): Promise<void> {
-  await insist<object>(own, async (client) => {
+  await insist<object>(own, async (client, options) => {
     try {
-      return await call(client);
+      return await call(client, options);
     } catch (error) {
       if (reasonOf(error) === reason) return {};
       throw error;
@@ -193,12 +208,17 @@ async function refused<T extends {}>(own: Caller, reason: string, call: Call<T>)
   });
 }
 
+/** The same for what can only be done to a run that has not ended. */
+function ifOpen<T extends {}>(own: Caller, call: Call<T>): Promise<void> {
+  return refused(own, "INVALID_STATE", call);
+}
+
 /** The answer; undefined when there was none, and the next call goes to another server. Throws what is no matter of time. */
 async function attempt<T>(own: Caller, call: Call<T>): Promise<T | undefined> {
   const client = own.clients[own.turn % own.clients.length];
   if (client === undefined) throw new Error("a load needs a server");
   try {
-    return await call(client);
+    return await call(client, { timeoutMs, signal: own.closing });
   } catch (error) {
     if (!isTransient(error) || own.closing.aborted) throw error;
     own.counts.unanswered++;

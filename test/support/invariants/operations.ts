@@ -7,6 +7,9 @@ const effects: Readonly<Record<string, readonly string[]>> = {
   CancelRun: ["run.canceled"],
   PauseRun: ["run.paused", "run.pause_requested"],
   ResumeRun: ["run.resumed"],
+  // A paused run goes on, of one that has ended another is made.
+  RetryRun: ["run.resumed", "run.created"],
+  ForkRun: ["run.created"],
   SendMessage: ["run.message_received"],
   // It looks at several jobs until it has one; on the way it ends runs that are overdue or out of attempts, and pauses
   // those that were to pause when their lease lapsed.
@@ -15,10 +18,10 @@ const effects: Readonly<Record<string, readonly string[]>> = {
   SuspendRun: ["run.suspended", "run.paused"],
   CompleteRun: ["run.succeeded"],
   FailRun: ["run.attempt_failed", "run.failed", "run.paused"],
-  StartStep: ["step.started"],
+  StartStep: ["step.started", "step.reused"],
   CompleteStep: ["step.completed"],
   FailStep: ["step.failed"],
-  StartToolCall: ["tool_call.started"],
+  StartToolCall: ["tool_call.started", "tool_call.reused"],
   SucceedToolCall: ["tool_call.succeeded"],
   FailToolCall: ["tool_call.failed"],
   ReconcileToolCall: ["tool_call.reconciled"],
@@ -36,7 +39,7 @@ const byTheWay: ReadonlySet<string> = new Set(["run.failed", "run.paused"]);
  * once. Every answer's position is that of an event of the run that it is about.
  */
 export function checkOperations(log: readonly LogEvent[], operations: readonly Operation[]): Violation[] {
-  const written = Map.groupBy(log, ({ event }) => event.correlationId);
+  const written = Map.groupBy(log.filter(isWrittenByCaller), ({ event }) => event.correlationId);
   const streams = Map.groupBy(log, ({ event }) => event.stream?.id ?? "");
   return operations.flatMap((operation) => {
     const own = written.get(operation.id) ?? [];
@@ -47,6 +50,11 @@ export function checkOperations(log: readonly LogEvent[], operations: readonly O
     ];
     return problems.map((problem) => ({ invariant: "I1", at: describe(operation), problem }));
   });
+}
+
+/** False for what Signalbox did by itself because of another event; that bears the correlation id of its cause. */
+export function isWrittenByCaller({ event }: LogEvent): boolean {
+  return event.causationId === "";
 }
 
 /** How a violation names an operation. */

@@ -1,6 +1,6 @@
 import type { Operation } from "../history.ts";
 import type { LogEvent, Violation } from "../invariants.ts";
-import { describe } from "./operations.ts";
+import { describe, isWrittenByCaller } from "./operations.ts";
 
 interface Done {
   readonly operation: Operation;
@@ -12,7 +12,7 @@ interface Done {
  * answer about a run is never older than an answer about it that was there before the call.
  */
 export function checkOrder(log: readonly LogEvent[], operations: readonly Operation[]): Violation[] {
-  const recorded = new Map(log.map((entry) => [entry.event.correlationId, entry]));
+  const recorded = new Map(log.filter(isWrittenByCaller).map((entry) => [entry.event.correlationId, entry]));
   const acknowledged = operations
     .flatMap((operation): Done[] =>
       operation.outcome === "ok" && operation.position !== undefined

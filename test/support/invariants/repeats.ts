@@ -4,8 +4,8 @@ import { describe } from "./operations.ts";
 
 /** I11: calls with one request_id get one answer, and only those with the body of the first get any. */
 export function checkRepeats(operations: readonly Operation[]): Violation[] {
-  const named = operations.filter(({ op, args }) => op === "CreateRun" && args["request_id"] !== undefined);
-  return [...Map.groupBy(named, ({ args }) => args["request_id"])].flatMap(([requestId, group]) => {
+  const named = operations.filter(({ args }) => args["request_id"] !== undefined);
+  return [...Map.groupBy(named, ({ op, args }) => `${op} ${args["request_id"]}`)].flatMap(([requestId, group]) => {
     const answered = group.filter(({ outcome }) => outcome === "ok");
     const [first, ...others] = answered;
     const different = others.filter(({ run_id: runId, answer }) => runId !== first?.run_id || answer !== first?.answer);

@@ -1,5 +1,5 @@
-import type { LeaseEnd } from "../../../gen/signalbox/v1/run_event_pb.ts";
-import { RunEndReason, type WakeCondition } from "../../../gen/signalbox/v1/run_pb.ts";
+import type { LeaseEnd, StepStarted } from "../../../gen/signalbox/v1/run_event_pb.ts";
+import { RunEndReason, StepKind, type WakeCondition } from "../../../gen/signalbox/v1/run_pb.ts";
 import type { LogEvent, Violation } from "../invariants.ts";
 
 type Status = "absent" | "queued" | "running" | "waiting" | "paused" | "ended";
@@ -7,12 +7,14 @@ type StepStatus = "running" | "completed" | "open";
 type ToolCallStatus = "started" | "done" | "failed" | "unknown";
 
 /** A run as its events say, folded here once more so that the product's own fold is not trusted. */
-interface Run {
+export interface Run {
   status: Status;
   /** The newest lease, while it holds. */
   leaseId: string | undefined;
   attempt: number;
   readonly steps: Map<string, StepStatus>;
+  /** The steps that were started before their child was created: they start once more, with the child. */
+  readonly childless: Set<string>;
   readonly toolCalls: Map<string, ToolCallStatus>;
   /** True while it is running and somebody has asked it to pause. */
   pauseRequested: boolean;
@@ -98,8 +100,13 @@ const toolCallLife: Moves<ToolCallStatus | undefined, ToolCallStatus> = {
  * newest lease before it.
  */
 export function checkRuns(log: readonly LogEvent[]): Violation[] {
+  return foldRuns(log).violations;
+}
+
+/** Every run as it is after the last event, by its stream, and what was wrong on the way. */
+export function foldRuns(log: readonly LogEvent[]): { runs: ReadonlyMap<string, Run>; violations: Violation[] } {
   const runs = new Map<string, Run>();
-  return log
+  const violations = log
     .filter(({ event }) => event.stream?.type === "run")
     .flatMap((entry) => {
       const run = runs.get(entry.stream) ?? newRun();
@@ -107,6 +114,7 @@ export function checkRuns(log: readonly LogEvent[]): Violation[] {
       const problems = [...transition(run, entry)];
       return problems.map(([invariant, problem]) => ({ invariant, at: entry.name, problem }));
     });
+  return { runs, violations };
 }
 
 function newRun(): Run {
@@ -115,6 +123,7 @@ function newRun(): Run {
     leaseId: undefined,
     attempt: 0,
     steps: new Map(),
+    childless: new Set(),
     toolCalls: new Map(),
     pauseRequested: false,
     conditions: [],
@@ -211,10 +220,16 @@ function* work(run: Run, payload: Payload): Generator<Problem, void> {
     const hadNoEffect = payload.case === "toolCallReconciled" && payload.value.result === undefined;
     if (hadNoEffect) run.toolCalls.set(payload.value.toolCallId, "failed");
   } else if ("stepId" in value) {
+    if (payload.case === "stepStarted") noteChild(run, payload.value);
     yield* move(run.steps, String(value.stepId), payload, stepLife);
   } else {
     yield ["I4", "does not belong into the stream of a run"];
   }
+}
+
+function noteChild({ steps, childless }: Run, { stepId, kind, childRunId }: StepStarted): void {
+  if (kind === StepKind.RUN && childRunId === "") childless.add(stepId);
+  else if (childless.delete(stepId) && steps.get(stepId) === "running") steps.set(stepId, "open");
 }
 
 function* move<S extends string>(
