@@ -2,6 +2,7 @@ import type { Run } from "../../gen/signalbox/v1/run_pb.ts";
 import { createCommands } from "./commands.ts";
 import { createContext, type Equipment } from "./context.ts";
 import { openCourse } from "./course.ts";
+import { createEmitter } from "./emit.ts";
 import type { Handler } from "./handler.ts";
 import { RunStoppedError, type StopCause } from "./handler-error.ts";
 import type { Heartbeats } from "./heartbeats.ts";
@@ -81,9 +82,11 @@ async function outcomeOfAttempt(
   lease: Lease,
   log: WorkerLog,
 ): Promise<Outcome | "given back"> {
-  const { run } = claim;
-  const ledger = createLedger(equipment.engine, claim.leaseToken, lease);
-  const course = openCourse({ claim, lease, ledger, patienceMs });
+  const { run, leaseToken } = claim;
+  const { engine } = equipment;
+  const ledger = createLedger(engine, leaseToken, lease);
+  const emitter = createEmitter({ engine, leaseToken, signal: lease.signal, log });
+  const course = openCourse({ claim, lease, ledger, lastWords: emitter.lastWords, patienceMs });
   const commands = createCommands({
     replay: course.replay,
     signal: lease.signal,
@@ -93,10 +96,11 @@ async function outcomeOfAttempt(
       onError(new RunStoppedError("finished"), run);
     },
   });
-  const { context, settle } = createContext({ equipment, claim, lease, ledger, course, commands, log });
+  const { context, settle } = createContext({ equipment, claim, lease, ledger, course, commands, emitter, log });
   const handled = outcomeOf(handler, context, run).finally(() => {
     commands.close();
-    course.journal.seal();
+    // From here on, what the handler has left behind keeps nobody waiting.
+    course.stop(new RunStoppedError("finished"));
   });
   await Promise.race([handled.then(settle), course.departed]);
   const departure = await course.close();

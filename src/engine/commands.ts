@@ -55,14 +55,18 @@ export function createCommands({ replay, signal, fetch, onLate }: CommandsOption
 
   return {
     perform(spec) {
-      const promise = unlessPutAway(start(spec));
-      promise.catch(() => {});
-      return promise;
+      return mayBeLeftAlone(unlessPutAway(start(spec)));
     },
     close() {
       closed = true;
     },
   };
+}
+
+/** The same promise, which nobody has to await: a rejection of it that is not handled would end the whole worker. */
+export function mayBeLeftAlone<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => {});
+  return promise;
 }
 
 function hasEnded(entry: Entry | undefined): entry is EndedEntry {

@@ -1,12 +1,11 @@
-import { pause } from "../client/backoff.ts";
 import type { SignalboxClient } from "../client/clients.ts";
 import type { ModelClient } from "../models/model.ts";
 import type { ToolRegistry } from "../tools/registry.ts";
 import { createChance } from "./chance.ts";
 import { createChildren } from "./children.ts";
-import type { Commands } from "./commands.ts";
+import { type Commands, mayBeLeftAlone } from "./commands.ts";
 import type { Course } from "./course.ts";
-import { createEmitter } from "./emit.ts";
+import type { Emitter } from "./emit.ts";
 import type { HandlerContext } from "./handler.ts";
 import { HandlerError } from "./handler-error.ts";
 import type { Claim, Engine, Lease } from "./lease.ts";
@@ -19,9 +18,6 @@ import { createSleeps } from "./sleeps.ts";
 import { createSteps } from "./steps.ts";
 import type { Telemetry } from "./telemetry.ts";
 import { createToolCalls } from "./tool-calls.ts";
-
-/** How long the end of a handler waits for what it has emitted last, in milliseconds. */
-const lastWordsMs = 250;
 
 /** What the handlers of a worker have in common. */
 export interface Equipment {
@@ -43,6 +39,7 @@ export interface ContextOptions {
   readonly ledger: Ledger;
   readonly course: Course;
   readonly commands: Commands;
+  readonly emitter: Emitter;
   readonly log: WorkerLog;
 }
 
@@ -55,12 +52,11 @@ export interface OpenContext {
 
 /** The context of one attempt. */
 export function createContext(options: ContextOptions): OpenContext {
-  const { equipment, claim, lease, ledger, course, commands, log } = options;
-  const { run, leaseToken, unknownToolCalls } = claim;
-  const { client, engine, tools, models, telemetry } = equipment;
+  const { equipment, claim, lease, ledger, course, commands, emitter, log } = options;
+  const { run, unknownToolCalls } = claim;
+  const { client, tools, models, telemetry } = equipment;
   const { activity, replay, journal, waits, inbox } = course;
   const { signal } = lease;
-  const emitter = createEmitter({ engine, leaseToken, signal, log });
   const shared = { run, commands, ledger, journal, activity, waits, signal };
   const steps = createSteps({ ...shared, emitter });
   const toolCalls = createToolCalls({ ...shared, unknownToolCalls, registry: tools, client, telemetry, log });
@@ -75,13 +71,13 @@ export function createContext(options: ContextOptions): OpenContext {
     log: withReplay(log, () => !replay.isDone()),
     step: steps.step,
     tool: toolCalls.tool,
-    reconcile: toolCalls.reconcile,
+    reconcile: (key, outcome) => mayBeLeftAlone(toolCalls.reconcile(key, outcome)),
     model: createModelRequests({ ...shared, client: models, steps, telemetry }),
     sleep: createSleeps({ ...shared, serverNowMs: serverClock(claim), longestHeldMs: equipment.longestHeldSleepMs }),
     run: children.run,
-    runAll: children.runAll,
+    runAll: (all) => mayBeLeftAlone(children.runAll(all)),
     waitForMessage: createMessages({ ...shared, inbox, events: client.events }),
-    artifact,
+    artifact: () => mayBeLeftAlone(artifact()),
     emit(delta) {
       if (replay.isDone()) emitter.emit(delta, "output");
     },
@@ -91,8 +87,7 @@ export function createContext(options: ContextOptions): OpenContext {
   return {
     context,
     async settle() {
-      // What is shown is not worth more than a moment: the output is on record soon.
-      await Promise.all([toolCalls.ended(), Promise.race([emitter.flush(), pause(lastWordsMs, signal)])]);
+      await Promise.all([toolCalls.ended(), emitter.lastWords()]);
     },
   };
 }

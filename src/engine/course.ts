@@ -26,6 +26,8 @@ export interface Course {
   now(): Date;
   /** Resolves when the handler is left behind. */
   readonly departed: Promise<Departure>;
+  /** Nothing more is started, answered or waited for; what is under way may end, and that is written. */
+  stop(reason: RunStoppedError): void;
   /** The handler has ended. Resolves when what was being written is, with how it was left behind before that. */
   close(): Promise<Departure | undefined>;
 }
@@ -35,12 +37,14 @@ export interface CourseOptions {
   readonly claim: Claim;
   readonly lease: Lease;
   readonly ledger: Ledger;
+  /** Shows what is not shown yet: called before the run is given back. */
+  readonly lastWords: () => Promise<void>;
   /** How long the handler may stand still in the middle of a replay, in milliseconds, default 10,000. */
   readonly patienceMs?: number | undefined;
 }
 
 /** Starts at the beginning of the record. A run whose handler only waits is given back. */
-export function openCourse({ claim, lease, ledger, patienceMs }: CourseOptions): Course {
+export function openCourse({ claim, lease, ledger, lastWords, patienceMs }: CourseOptions): Course {
   const { run } = claim;
   const departing = Promise.withResolvers<Departure>();
   const started = run.startTime ?? run.createTime;
@@ -74,17 +78,29 @@ export function openCourse({ claim, lease, ledger, patienceMs }: CourseOptions):
   }
 
   async function release(): Promise<void> {
-    await journal.write(() => ledger.release((journal.pausing() ?? "").slice(0, 1_000)));
+    await journal.write(async () => {
+      await lastWords();
+      await ledger.release((journal.pausing() ?? "").slice(0, 1_000));
+    });
     depart({ why: "paused" });
   }
 
   async function suspend(): Promise<void> {
     const conditions = waits.conditions();
-    const answer = await journal.write(() => ledger.suspend(conditions.map(({ condition }) => condition)));
+    const answer = await journal.write(async () => {
+      await lastWords();
+      return ledger.suspend(conditions.map(({ condition }) => condition));
+    });
     if (answer.suspended) return depart({ why: "suspended" });
     if (answer.holding.length === 0)
       throw new HandlerError("BAD_ANSWER", "the server neither suspends the run nor says why not");
     for (const index of answer.holding) conditions[index]?.wake();
+  }
+
+  function stop(reason: RunStoppedError): void {
+    replay.stop(reason);
+    waits.stop(reason);
+    journal.stop(reason);
   }
 
   const activity = createActivity(onQuiet);
@@ -93,12 +109,7 @@ export function openCourse({ claim, lease, ledger, patienceMs }: CourseOptions):
   const replay = createReplay({ record: readRecord(claim), activity, onEnd, onDivergence, patienceMs });
   const journal = createJournal({ replay, activity, onEnd });
   lease.onPause(() => journal.pause("somebody asked the run to pause"));
-  lease.signal.addEventListener("abort", () => {
-    const reason = lease.signal.reason as RunStoppedError;
-    replay.stop(reason);
-    waits.stop(reason);
-    journal.stop(reason);
-  });
+  lease.signal.addEventListener("abort", () => stop(lease.signal.reason as RunStoppedError));
   return {
     activity,
     replay,
@@ -107,6 +118,7 @@ export function openCourse({ claim, lease, ledger, patienceMs }: CourseOptions):
     inbox,
     now: () => now,
     departed: departing.promise,
+    stop,
     async close() {
       await journal.close();
       return departure;

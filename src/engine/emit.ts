@@ -1,4 +1,5 @@
 import type { Value } from "@bufbuild/protobuf/wkt";
+import { pause } from "../client/backoff.ts";
 import { jsonValue } from "../client/json.ts";
 import type { EmittedDelta } from "./handler.ts";
 import type { Engine } from "./lease.ts";
@@ -10,6 +11,8 @@ export interface Emitter {
   emit(delta: string | EmittedDelta, key: string): void;
   /** Sends what is there without waiting for more. Resolves when it is sent, or can not be. */
   flush(): Promise<void>;
+  /** The same before the run is out of the handler's hands, for no longer than a moment: the output is not worth more. */
+  lastWords(): Promise<void>;
 }
 
 /** What an emitter needs. */
@@ -38,6 +41,7 @@ const maxPieceLength = 16_384;
 const maxPendingLength = 65_536;
 const maxPendingPieces = 100;
 const timeoutMs = 5_000;
+const lastWordsMs = 250;
 
 /** Starts with nothing to send. */
 export function createEmitter({ engine, leaseToken, signal, log }: EmitterOptions): Emitter {
@@ -103,5 +107,8 @@ export function createEmitter({ engine, leaseToken, signal, log }: EmitterOption
       }
     },
     flush,
+    async lastWords() {
+      await Promise.race([flush(), pause(lastWordsMs, signal)]);
+    },
   };
 }

@@ -12,10 +12,10 @@ import type { Replay } from "./replay.ts";
 export interface Journal {
   /**
    * The answer to the start of something. When the server has its end on record already, it comes in the order of the ends.
-   * Unanswered for ever once the run is to pause; the handler gets no further than that.
+   * Unanswered once the run is to pause; the handler gets no further than that. `before` is written first, even then.
    */
-  start(write: () => Promise<Entry>): Promise<Entry>;
-  /** Resolves when something may be started; never once the run is to pause. */
+  start(write: () => Promise<Entry>, before?: () => Promise<unknown>): Promise<Entry>;
+  /** Resolves when something may be started; unanswered once the run is to pause. */
   admit(): Promise<void>;
   /** The answer to the end of something, once everything on record has been answered. */
   end(write: () => Promise<Entry>): Promise<Entry>;
@@ -27,10 +27,8 @@ export interface Journal {
   pausing(): string | undefined;
   /** How many commands stay unanswered because nothing is started. */
   held(): number;
-  /** Tells those who wait for something to be started that it never will be. */
+  /** Nothing is started any more, not even what waits in line: whoever asked is told the reason. What is under way may end. */
   stop(reason: unknown): void;
-  /** The handler has ended: nothing is started any more, not even what waits in line; what is under way may end. */
-  seal(): void;
   /** Nothing more is written. Resolves when what was under way has been. */
   close(): Promise<void>;
 }
@@ -48,7 +46,7 @@ type Item<T> = (handOver: (value: T) => void, refuse: (reason: unknown) => void)
 /** Starts empty. */
 export function createJournal({ replay, activity, onEnd }: JournalOptions): Journal {
   let tail = Promise.resolve();
-  let sealed = false;
+  let stopped: { readonly reason: unknown } | undefined;
   let closed = false;
   let pauseNote: string | undefined;
   const held = new Set<(reason: unknown) => void>();
@@ -73,11 +71,16 @@ export function createJournal({ replay, activity, onEnd }: JournalOptions): Jour
     await setImmediate();
   }
 
+  function hold(refuse: (reason: unknown) => void): void {
+    if (stopped === undefined) held.add(refuse);
+    else refuse(stopped.reason);
+  }
+
   return {
-    start: (write) =>
+    start: (write, before) =>
       queue(async (handOver, refuse) => {
-        if (sealed) return;
-        if (pauseNote !== undefined) return void held.add(refuse);
+        await before?.();
+        if (stopped !== undefined || pauseNote !== undefined) return hold(refuse);
         try {
           const entry = await write();
           if (entry.end?.outcome.ok) await answer(entry, handOver);
@@ -85,13 +88,13 @@ export function createJournal({ replay, activity, onEnd }: JournalOptions): Jour
         } catch (error) {
           if (!isPause(error)) throw error;
           pauseNote ??= error.message;
-          held.add(refuse);
+          hold(refuse);
         }
       }),
     admit: () =>
       queue(async (handOver, refuse) => {
-        if (pauseNote === undefined && !sealed) handOver();
-        else held.add(refuse);
+        if (stopped === undefined && pauseNote === undefined) handOver();
+        else hold(refuse);
       }),
     end: (write) => queue(async (handOver) => answer(await write(), handOver)),
     write: (write) => queue(async (handOver) => handOver(await write())),
@@ -102,10 +105,9 @@ export function createJournal({ replay, activity, onEnd }: JournalOptions): Jour
     pausing: () => pauseNote,
     held: () => held.size,
     stop(reason) {
-      for (const refuse of held) refuse(reason);
-    },
-    seal() {
-      sealed = true;
+      stopped ??= { reason };
+      for (const refuse of held) refuse(stopped.reason);
+      held.clear();
     },
     close() {
       closed = true;

@@ -73,10 +73,10 @@ export function createSteps(options: StepsOptions): Steps {
         return settle(await journal.end(() => ledger.end(started, tried.ending, usage)), tried);
       }
       // Started again in the same breath: a failure that stands on record is one that the handler was told of.
-      entry = await journal.start(async () => {
-        await ledger.end(started, tried.ending, usage);
-        return ledger.startStep(command, init);
-      });
+      entry = await journal.start(
+        () => ledger.startStep(command, init),
+        () => ledger.end(started, tried.ending, usage),
+      );
       await activity.during(() => pause(pauseMs, signal));
       signal.throwIfAborted();
     }

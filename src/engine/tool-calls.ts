@@ -87,10 +87,7 @@ export function createToolCalls(needs: ToolCallsOptions): ToolCalls {
     // Nothing is awaited otherwise: calls start in the order in which they were asked for.
     const found = unknown === undefined ? undefined : await lookUp(unknown, callee);
     if (found?.end !== undefined) return resultOf(found.end);
-    const started = await journal.start(() => ledger.startToolCall(command, callee.init));
-    if (started.end?.outcome.ok) return resultOf(started.end);
-    requireStarted(started);
-    const call = conclude(started, command, callee);
+    const call = make(command, callee);
     if (!callee.mustEnd) return call;
     underWay.add(call);
     try {
@@ -98,6 +95,13 @@ export function createToolCalls(needs: ToolCallsOptions): ToolCalls {
     } finally {
       underWay.delete(call);
     }
+  }
+
+  async function make<T>(command: Command, callee: Callee<T>): Promise<T> {
+    const started = await journal.start(() => ledger.startToolCall(command, callee.init));
+    if (started.end?.outcome.ok) return resultOf(started.end);
+    requireStarted(started);
+    return conclude(started, command, callee);
   }
 
   /** Makes a call that is on record as started, and records its end. */

@@ -17,7 +17,7 @@ export interface Waits {
   until(sequence: number, what: WaitFor): Promise<void>;
   /** The waits as conditions of a suspension, and whom each of them holds up. */
   conditions(): readonly { readonly condition: Condition; readonly wake: () => void }[];
-  /** Ends every wait with the reason. */
+  /** Ends every wait with the reason, those that are begun later as well. */
   stop(reason: unknown): void;
 }
 
@@ -34,6 +34,7 @@ const maxTimerMs = 2 ** 31 - 1;
 /** Starts without any. `messagesTaken` counts the messages of a thread that the run has taken already. */
 export function createWaits(messagesTaken: (threadId: string) => number): Waits {
   const waits = new Set<Wait>();
+  let stopped: { readonly reason: unknown } | undefined;
 
   function conditionOf(what: WaitFor, members: readonly Wait[]): Condition {
     if ("time" in what) return { condition: { case: "time", value: what.time } };
@@ -48,6 +49,7 @@ export function createWaits(messagesTaken: (threadId: string) => number): Waits 
   return {
     count: () => waits.size,
     async until(sequence, what) {
+      if (stopped !== undefined) throw stopped.reason;
       const { promise, resolve, reject } = Promise.withResolvers<void>();
       const wait = { sequence, what, resolve, reject };
       const leftMs = "time" in what ? what.leftMs : Number.POSITIVE_INFINITY;
@@ -73,7 +75,8 @@ export function createWaits(messagesTaken: (threadId: string) => number): Waits 
       });
     },
     stop(reason) {
-      for (const { reject } of waits) reject(reason);
+      stopped ??= { reason };
+      for (const { reject } of waits) reject(stopped.reason);
     },
   };
 }

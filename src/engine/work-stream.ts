@@ -3,7 +3,7 @@ import { type CallOptions, Code, ConnectError } from "@connectrpc/connect";
 import { EngineService, WorkRequestSchema } from "../../gen/signalbox/v1/engine_service_pb.ts";
 import type { WorkerSchema } from "../../gen/signalbox/v1/worker_pb.ts";
 import { createBackoff, pause } from "../client/backoff.ts";
-import { isTransient } from "../client/reason.ts";
+import { isTransient, reasonOf } from "../client/reason.ts";
 import type { Engine } from "./lease.ts";
 import { type Claiming, type Link, singleCalls } from "./link.ts";
 import type { WorkerLog } from "./log.ts";
@@ -26,10 +26,14 @@ const maxCarriedBytes = 64 * 1024;
 const openTimeoutMs = 10_000;
 /** How long the server may take to end a stream on which nothing more is sent. */
 const farewellMs = 2_000;
+/** How many streams in a row may stay unopened while single calls get through, as behind a proxy that holds streams back. */
+const maxUnopened = 3;
+/** How long a single call may take to get through. */
+const probeTimeoutMs = 5_000;
 
 /**
  * Runs and calls over one Work stream, which is opened again when it ends; meanwhile every call goes by itself. With a
- * server that has no Work streams, or that is reached over HTTP/1.1, everything does.
+ * server that has no Work streams, or that none of them reaches, everything does.
  */
 export function streamedCalls(options: WorkStreamOptions): Link {
   const { concurrency, log } = options;
@@ -72,27 +76,41 @@ export function streamedCalls(options: WorkStreamOptions): Link {
     return how ?? "stopped";
   }
 
+  /** True when the server answers a single call: it is there, whatever becomes of streams. */
+  async function getsThrough(signal: AbortSignal): Promise<boolean> {
+    try {
+      await options.engine.reportWorker({ worker: options.describe() }, { signal, timeoutMs: probeTimeoutMs });
+      return true;
+    } catch (err) {
+      log.debug({ err }, "a single call does not reach the server either");
+      return false;
+    }
+  }
+
   async function claim(claiming: Claiming, signal: AbortSignal): Promise<void> {
     const wants = createWants(claiming.slots, signal);
     const backoff = createBackoff(100, 5_000);
     const stop = aborted(signal);
     let ended: Promise<ConnectError | undefined> = Promise.resolve(undefined);
     let error: ConnectError | undefined;
-    while (!signal.aborted && (error === undefined || mayPass(error))) {
+    let unopened = 0;
+    while (!signal.aborted && unopened < maxUnopened && (error === undefined || mayPass(error))) {
       const session = open(claiming, wants);
       const how = await workOn(session, wants, ended, claiming, stop);
       ended = farewell(session);
       if (signal.aborted) break;
-      if (how !== "unopened") backoff.reset();
       error = how === "draining" ? undefined : await ended;
       if (error !== undefined && mayPass(error)) claiming.onTrouble(error);
+      if (how !== "unopened") backoff.reset();
+      unopened = how === "unopened" && isCut(error) && (await getsThrough(signal)) ? unopened + 1 : 0;
       await pause(backoff.next(), signal);
     }
     await ended;
     await wants.end();
-    if (signal.aborted || error === undefined) return;
-    if (!hasNoStreams(error)) throw error;
-    log.warn({ err: error }, "the server takes no Work streams; going on with single calls");
+    if (signal.aborted) return;
+    if (error !== undefined && !mayPass(error) && !hasNoStreams(error)) throw error;
+    const why = unopened === maxUnopened ? "no Work stream reaches the server" : "the server takes no Work streams";
+    log.warn({ err: error }, `${why}; going on with single calls`);
     return singles.claim(claiming, signal);
   }
 
@@ -174,6 +192,11 @@ async function farewell(session: Session): Promise<ConnectError | undefined> {
   const error = await session.ended;
   clearTimeout(timer);
   return error;
+}
+
+/** True when something on the way may have ended the stream; a server that refuses one says why. */
+function isCut(error: ConnectError | undefined): boolean {
+  return error !== undefined && mayPass(error) && reasonOf(error) === undefined;
 }
 
 function mayPass(error: ConnectError): boolean {

@@ -14,10 +14,7 @@ afterEach(async () => {
 });
 
 /** A worker that runs until the test ends. */
-export function startWorker(
-  engine: FakeEngine,
-  options: Omit<WorkerOptions, "client">,
-): { worker: Worker; running: Promise<void> } {
+export function startWorker(engine: FakeEngine, options: WorkerOptions): { worker: Worker; running: Promise<void> } {
   const worker = createWorker({ client: engine.client, drainTimeoutMs: 1_000, ...options });
   const running = worker.run();
   // Tests that expect an error look at it themselves.
