@@ -128,7 +128,7 @@ function sidesOf(
   return Object.fromEntries(contenders.map((contender) => [contender.name, () => measure(contender)] as const));
 }
 
-/** Each of our shapes alone, then the first two beside each peer. */
+/** Each of our shapes, the first two beside each peer. */
 function latencies(
   work: Work,
   samples: Samples<string>,
@@ -136,12 +136,12 @@ function latencies(
   others: readonly Contender[],
 ): Figure[] {
   const of = (name: string, key: string) => values(samples[name] ?? [], key);
-  return ours.slice(0, 2).flatMap(({ name }) =>
+  return ours.flatMap(({ name }, place) =>
     (["p50", "p99"] as const).flatMap((percentile) => {
       const title = `${workNames[work]}, one at a time, ${percentile}, ${name}`;
       const product = of(name, `${percentile}Ms`);
       const beside = others.map((other) => ({ name: other.name, rounds: [of(other.name, `${percentile}Ms`)] }));
-      return compared({ name: title, unit: "ms", better: "less", product }, beside);
+      return compared({ name: title, unit: "ms", better: "less", product }, place < 2 ? beside : []);
     }),
   );
 }
