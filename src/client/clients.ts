@@ -1,9 +1,14 @@
 import { type Client, createClient, type Transport } from "@connectrpc/connect";
 import { AgentService } from "../../gen/signalbox/v1/agent_service_pb.ts";
+import { ApprovalService } from "../../gen/signalbox/v1/approval_service_pb.ts";
 import { EngineService } from "../../gen/signalbox/v1/engine_service_pb.ts";
 import { EventService } from "../../gen/signalbox/v1/event_service_pb.ts";
 import { DocumentService } from "../../gen/signalbox/v1/document_service_pb.ts";
+import { IncidentService } from "../../gen/signalbox/v1/incident_service_pb.ts";
+import { PipelineService } from "../../gen/signalbox/v1/pipeline_service_pb.ts";
+import { PolicyService } from "../../gen/signalbox/v1/policy_service_pb.ts";
 import { QueueService } from "../../gen/signalbox/v1/queue_service_pb.ts";
+import { RoomService } from "../../gen/signalbox/v1/room_service_pb.ts";
 import { RunService } from "../../gen/signalbox/v1/run_service_pb.ts";
 import { ScheduleService } from "../../gen/signalbox/v1/schedule_service_pb.ts";
 import { SessionService } from "../../gen/signalbox/v1/session_service_pb.ts";
@@ -27,6 +32,16 @@ export interface SignalboxClient {
   readonly sessions: Client<typeof SessionService>;
   /** Keeps texts that agents look things up in. */
   readonly documents: Client<typeof DocumentService>;
+  /** Keeps rooms, and what people and agents say in them. */
+  readonly rooms: Client<typeof RoomService>;
+  /** Where people let runs do what is dangerous, or not. */
+  readonly approvals: Client<typeof ApprovalService>;
+  /** Says what runs may do, and stops them. */
+  readonly policy: Client<typeof PolicyService>;
+  /** Keeps what went wrong until people know why. */
+  readonly incidents: Client<typeof IncidentService>;
+  /** Shows all work at once. */
+  readonly pipeline: Client<typeof PipelineService>;
   /** Closes the connections that the client opened; calls under way and later ones fail. Doing it twice is fine. */
   close(): void;
   /** The same as `close`. */
@@ -51,6 +66,11 @@ export function clientOver(transport: Transport, identity: Identity, onClose?: (
     schedules: createClient(ScheduleService, own),
     sessions: createClient(SessionService, own),
     documents: createClient(DocumentService, own),
+    rooms: createClient(RoomService, own),
+    approvals: createClient(ApprovalService, own),
+    policy: createClient(PolicyService, own),
+    incidents: createClient(IncidentService, own),
+    pipeline: createClient(PipelineService, own),
     close,
     [Symbol.dispose]: close,
   };

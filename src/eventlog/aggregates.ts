@@ -38,6 +38,8 @@ export interface Loaded<State> {
   readonly hash: Uint8Array;
   /** The subject its events go to; undefined before the first. */
   readonly subject: string | undefined;
+  /** The conversation that it belongs to, as its first event says; empty for none. */
+  readonly threadId: string;
   /** What the state holds of each of its events, added up: an upper bound for its size, in bytes. */
   readonly sizeBytes: number;
 }
@@ -56,6 +58,8 @@ export interface Command<State> {
   readonly creation?: {
     /** The room whose feed shows it; empty for none. */
     readonly roomId: string;
+    /** The conversation that it belongs to; unset for none. */
+    readonly threadId?: string;
     /** True when the id is derived from a request_id, so that it may be taken already, in whatever room. */
     readonly repeatable: boolean;
   };
@@ -102,6 +106,7 @@ export function createAggregates<State>(
     sequence: 0n,
     hash: genesisHash,
     subject: undefined,
+    threadId: "",
     sizeBytes: 0,
   };
 
@@ -112,6 +117,7 @@ export function createAggregates<State>(
       sequence: loaded.sequence + 1n,
       hash: record.hash,
       subject: record.subject,
+      threadId: loaded.subject === undefined ? record.event.threadId : loaded.threadId,
       sizeBytes: loaded.sizeBytes + heldBytes(record.event, record.body.length),
     };
   }
@@ -169,6 +175,7 @@ export function createAggregates<State>(
       eventId: ids.uuid(),
       workspaceId: key.workspaceId,
       roomId: roomOf(subject),
+      threadId: loaded.subject === undefined ? (command.creation?.threadId ?? "") : loaded.threadId,
       stream: { type: key.type, id: key.id },
       streamSequence: loaded.sequence + 1n,
       type: eventTypes[draft.payload.case],

@@ -20,6 +20,7 @@ export const eventTypes = {
   runPauseRequested: "run.pause_requested",
   runPaused: "run.paused",
   runResumed: "run.resumed",
+  runApprovalDecided: "run.approval_decided",
   stepStarted: "step.started",
   stepCompleted: "step.completed",
   stepFailed: "step.failed",
@@ -29,6 +30,8 @@ export const eventTypes = {
   toolCallFailed: "tool_call.failed",
   toolCallReconciled: "tool_call.reconciled",
   toolCallReused: "tool_call.reused",
+  toolCallGated: "tool_call.gated",
+  toolCallDenied: "tool_call.denied",
   agentCreated: "agent.created",
   agentUpdated: "agent.updated",
   agentArchived: "agent.archived",
@@ -40,10 +43,45 @@ export const eventTypes = {
   sessionCompacted: "session.compacted",
   documentAdded: "document.added",
   documentDeleted: "document.deleted",
+  roomCreated: "room.created",
+  roomUpdated: "room.updated",
+  roomArchived: "room.archived",
+  roomMemberAdded: "room.member_added",
+  roomMemberRemoved: "room.member_removed",
+  threadCreated: "thread.created",
+  messagePosted: "message.posted",
+  messageEdited: "message.edited",
+  messageRedacted: "message.redacted",
+  cursorMoved: "cursor.moved",
+  policyPut: "policy.put",
+  killSwitchFlipped: "kill_switch.flipped",
+  approvalRequested: "approval.requested",
+  approvalDecided: "approval.decided",
+  approvalEdited: "approval.edited",
+  approvalDelegated: "approval.delegated",
+  approvalEscalated: "approval.escalated",
+  approvalExpired: "approval.expired",
+  approvalCanceled: "approval.canceled",
+  approvalConsumed: "approval.consumed",
+  incidentOpened: "incident.opened",
+  incidentRecurred: "incident.recurred",
+  incidentAcknowledged: "incident.acknowledged",
+  incidentNoteAdded: "incident.note_added",
+  incidentResolved: "incident.resolved",
 } as const satisfies Record<EventPayload["case"], string>;
 
 /** The name of an event type, for example `run.created`. */
 export type EventType = (typeof eventTypes)[EventPayload["case"]];
+
+/** What happens in the stream of a run. */
+export type RunPayload = Extract<EventPayload, { case: `run${string}` | `step${string}` | `toolCall${string}` }>;
+
+const runCase = /^(?:run|step|toolCall)[A-Z]/;
+
+/** True for a payload that belongs in the stream of a run. */
+export function isRunPayload(payload: Event["payload"]): payload is RunPayload {
+  return payload.case !== undefined && runCase.test(payload.case);
+}
 
 /** The event types that end a run. */
 export const terminalRunTypes: ReadonlySet<string> = new Set<EventType>([

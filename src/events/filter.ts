@@ -17,6 +17,8 @@ export interface Selection {
   /** Nouns of which every type is kept: `run` for `run.*`. */
   readonly nouns: readonly string[];
   readonly correlationId: string;
+  /** Empty for all. */
+  readonly threadId: string;
   readonly actorId: string;
   readonly startMs: number | undefined;
   readonly endMs: number | undefined;
@@ -33,6 +35,7 @@ export function readFilter(workspaceId: string, filter: EventFilter | undefined)
     types: types.filter((type) => !type.endsWith(".*")),
     nouns: types.filter((type) => type.endsWith(".*")).map((type) => type.slice(0, -2)),
     correlationId: filter?.correlationId ?? "",
+    threadId: filter?.threadId ?? "",
     actorId: filter?.actorId ?? "",
     startMs: filter?.startTime && timestampMs(filter.startTime),
     endMs: filter?.endTime && timestampMs(filter.endTime),
@@ -60,7 +63,8 @@ function readStream(filter: EventFilter | undefined): View["stream"] {
 
 /** True when the selection keeps the event. The rest of the view is not looked at: the feed has applied it. Pure. */
 export function keeps(selection: Selection, event: Event): boolean {
-  const { roomId, types, nouns, correlationId, actorId, startMs, endMs } = selection;
+  const { roomId, types, nouns, correlationId, threadId, actorId, startMs, endMs } = selection;
+  if (threadId !== "" && event.threadId !== threadId) return false;
   if (roomId !== "" && event.roomId !== roomId) return false;
   const wantsAllTypes = types.length === 0 && nouns.length === 0;
   if (!wantsAllTypes && !types.includes(event.type) && !nouns.includes(event.type.split(".")[0] ?? "")) return false;

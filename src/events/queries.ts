@@ -28,6 +28,7 @@ where workspace_id = $1 and position > $2
   and ($9 = '' or actor_id = $9)
   and ($10::timestamptz is null or create_time >= $10)
   and ($11::timestamptz is null or create_time < $11)
+  and ($13 = '' or thread_id = $13)
 order by position
 limit $12`,
   { large: "body", columns: ["position", "prev_hash", "hash"], order: "position" },
@@ -42,7 +43,7 @@ export interface FoundEvents {
 
 /** Events of a selection behind a position: up to `size`, and up to 2 MiB; one at least. */
 export async function listEvents(db: Db, selection: Selection, after: bigint, size: number): Promise<FoundEvents> {
-  const { view, roomId, types, nouns, correlationId, actorId, startMs, endMs } = selection;
+  const { view, roomId, types, nouns, correlationId, threadId, actorId, startMs, endMs } = selection;
   const { rows } = await db.query<Omit<RawRow, "body"> & { body: Uint8Array | null }>({
     name: "events_list",
     text: listText,
@@ -60,6 +61,7 @@ export async function listEvents(db: Db, selection: Selection, after: bigint, si
       endMs === undefined ? null : new Date(endMs),
       // One more tells whether others follow.
       size + 1,
+      threadId,
     ],
   });
   const found: EventRow[] = [];

@@ -35,6 +35,22 @@ const codeOf = {
   SCHEDULE_NOT_FOUND: Code.NotFound,
   SESSION_NOT_FOUND: Code.NotFound,
   DOCUMENT_NOT_FOUND: Code.NotFound,
+  APPROVAL_NOT_FOUND: Code.NotFound,
+  APPROVAL_REQUIRED: Code.FailedPrecondition,
+  APPROVAL_DENIED: Code.FailedPrecondition,
+  APPROVAL_EXPIRED: Code.FailedPrecondition,
+  APPROVAL_ALREADY_DECIDED: Code.FailedPrecondition,
+  APPROVAL_CONSUMED: Code.FailedPrecondition,
+  SELF_APPROVAL: Code.PermissionDenied,
+  PAYLOAD_MISMATCH: Code.FailedPrecondition,
+  POLICY_DENIED: Code.PermissionDenied,
+  KILL_SWITCH_ON: Code.FailedPrecondition,
+  POLICY_NOT_FOUND: Code.NotFound,
+  ROOM_NOT_FOUND: Code.NotFound,
+  THREAD_NOT_FOUND: Code.NotFound,
+  MESSAGE_NOT_FOUND: Code.NotFound,
+  HANDLE_TAKEN: Code.AlreadyExists,
+  INCIDENT_NOT_FOUND: Code.NotFound,
 } as const satisfies Record<Reason, Code>;
 
 /** The domain of every ErrorInfo that Signalbox sends. */

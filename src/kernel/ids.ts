@@ -2,7 +2,23 @@ import { createHash, randomFillSync, randomUUID } from "node:crypto";
 import { ulid } from "ulid";
 
 /** The prefixes of our ids; each is followed by `_` and 26 characters of Crockford's base 32. */
-export type IdPrefix = "run" | "agt" | "step" | "tc" | "msg" | "lease" | "job" | "wrk" | "corr" | "sch" | "doc";
+export type IdPrefix =
+  | "run"
+  | "agt"
+  | "step"
+  | "tc"
+  | "msg"
+  | "lease"
+  | "job"
+  | "wrk"
+  | "corr"
+  | "sch"
+  | "doc"
+  | "room"
+  | "th"
+  | "cur"
+  | "appr"
+  | "inc";
 
 /** Where ids come from: random at the edge, counted in tests. */
 export interface IdSource {

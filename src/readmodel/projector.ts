@@ -203,6 +203,7 @@ const eventColumns: readonly (readonly [name: string, type: string, value: (reco
   ["body", "bytea", (record) => asBuffer(record.body)],
   ["prev_hash", "bytea", (record) => asBuffer(record.prevHash)],
   ["hash", "bytea", (record) => asBuffer(record.hash)],
+  ["thread_id", "text", ({ event }) => event.threadId],
 ];
 
 const insertEventsText =

@@ -1,8 +1,10 @@
 import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
 import type { LeaseEnd } from "../../gen/signalbox/v1/run_event_pb.ts";
+import { isRunPayload } from "../eventlog/event-type.ts";
 
 /** The lease that an event ended, with what it left behind; undefined when it ended none. Pure. */
 export function leaseEndOf({ payload }: Event): LeaseEnd | undefined {
+  if (!isRunPayload(payload)) return undefined;
   switch (payload.case) {
     case "runClaimed":
       return payload.value.lost;
@@ -23,25 +25,16 @@ export function leaseEndOf({ payload }: Event): LeaseEnd | undefined {
     case "toolCallSucceeded":
     case "toolCallFailed":
     case "toolCallReconciled":
-    case "agentCreated":
-    case "agentUpdated":
-    case "agentArchived":
+    case "toolCallGated":
+    case "toolCallDenied":
     case "runWoken":
     case "runChildEnded":
     case "runMessageReceived":
+    case "runApprovalDecided":
     case "runPauseRequested":
     case "runResumed":
     case "stepReused":
     case "toolCallReused":
-    case "queueUpdated":
-    case "scheduleCreated":
-    case "scheduleUpdated":
-    case "scheduleFired":
-    case "scheduleArchived":
-    case "sessionCompacted":
-    case "documentAdded":
-    case "documentDeleted":
-    case undefined:
       return undefined;
   }
 }

@@ -15,6 +15,7 @@ import {
   WaitingOnSchema,
   type WakeCondition,
 } from "../../gen/signalbox/v1/run_pb.ts";
+import { isRunPayload } from "../eventlog/event-type.ts";
 import { activeMs } from "./budget.ts";
 import { afterChildEnd, endsWait } from "./waiting.ts";
 
@@ -64,11 +65,13 @@ function createdRun(event: Event, created: RunCreated): Run {
     depth: created.depth,
     baseRunId: created.baseRunId,
     basePosition: created.basePosition,
+    messageId: created.messageId,
   });
 }
 
 function applyPayload(run: Run, event: Event): Run {
   const { payload } = event;
+  if (!isRunPayload(payload)) return run;
   switch (payload.case) {
     case "runClaimed":
       return claimed(run, event, payload.value);
@@ -115,19 +118,10 @@ function applyPayload(run: Run, event: Event): Run {
     case "toolCallReconciled":
     case "stepReused":
     case "toolCallReused":
+    case "toolCallGated":
+    case "toolCallDenied":
+    case "runApprovalDecided":
     case "runCreated":
-    case "agentCreated":
-    case "agentUpdated":
-    case "agentArchived":
-    case "queueUpdated":
-    case "scheduleCreated":
-    case "scheduleUpdated":
-    case "scheduleFired":
-    case "scheduleArchived":
-    case "sessionCompacted":
-    case "documentAdded":
-    case "documentDeleted":
-    case undefined:
       return run;
   }
 }

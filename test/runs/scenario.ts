@@ -39,6 +39,7 @@ export const unknown: Loaded<RunState> = {
   sequence: 0n,
   hash: new Uint8Array(),
   subject: undefined,
+  threadId: "",
   sizeBytes: 0,
 };
 

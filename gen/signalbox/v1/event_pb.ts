@@ -8,13 +8,21 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { AgentArchived, AgentCreated, AgentUpdated } from "./agent_event_pb.ts";
 import { file_signalbox_v1_agent_event } from "./agent_event_pb.ts";
+import type { ApprovalCanceled, ApprovalConsumed, ApprovalDecided, ApprovalDelegated, ApprovalEdited, ApprovalEscalated, ApprovalExpired, ApprovalRequested } from "./approval_event_pb.ts";
+import { file_signalbox_v1_approval_event } from "./approval_event_pb.ts";
 import type { Principal, Zone } from "./common_pb.ts";
 import { file_signalbox_v1_common } from "./common_pb.ts";
 import type { DocumentAdded, DocumentDeleted } from "./document_event_pb.ts";
 import { file_signalbox_v1_document_event } from "./document_event_pb.ts";
+import type { IncidentAcknowledged, IncidentNoteAdded, IncidentOpened, IncidentRecurred, IncidentResolved } from "./incident_event_pb.ts";
+import { file_signalbox_v1_incident_event } from "./incident_event_pb.ts";
+import type { KillSwitchFlipped, PolicyPut } from "./policy_event_pb.ts";
+import { file_signalbox_v1_policy_event } from "./policy_event_pb.ts";
 import type { QueueUpdated } from "./queue_event_pb.ts";
 import { file_signalbox_v1_queue_event } from "./queue_event_pb.ts";
-import type { RunAttemptFailed, RunCanceled, RunChildEnded, RunClaimed, RunCreated, RunFailed, RunLeaseExpired, RunMessageReceived, RunPaused, RunPauseRequested, RunReleased, RunResumed, RunSucceeded, RunSuspended, RunWoken, StepCompleted, StepFailed, StepReused, StepStarted, ToolCallFailed, ToolCallReconciled, ToolCallReused, ToolCallStarted, ToolCallSucceeded } from "./run_event_pb.ts";
+import type { CursorMoved, MessageEdited, MessagePosted, MessageRedacted, RoomArchived, RoomCreated, RoomMemberAdded, RoomMemberRemoved, RoomUpdated, ThreadCreated } from "./room_event_pb.ts";
+import { file_signalbox_v1_room_event } from "./room_event_pb.ts";
+import type { RunApprovalDecided, RunAttemptFailed, RunCanceled, RunChildEnded, RunClaimed, RunCreated, RunFailed, RunLeaseExpired, RunMessageReceived, RunPaused, RunPauseRequested, RunReleased, RunResumed, RunSucceeded, RunSuspended, RunWoken, StepCompleted, StepFailed, StepReused, StepStarted, ToolCallDenied, ToolCallFailed, ToolCallGated, ToolCallReconciled, ToolCallReused, ToolCallStarted, ToolCallSucceeded } from "./run_event_pb.ts";
 import { file_signalbox_v1_run_event } from "./run_event_pb.ts";
 import type { ScheduleArchived, ScheduleCreated, ScheduleFired, ScheduleUpdated } from "./schedule_event_pb.ts";
 import { file_signalbox_v1_schedule_event } from "./schedule_event_pb.ts";
@@ -26,7 +34,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file signalbox/v1/event.proto.
  */
 export const file_signalbox_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChhzaWduYWxib3gvdjEvZXZlbnQucHJvdG8SDHNpZ25hbGJveC52MSKbEgoFRXZlbnQSEAoIZXZlbnRfaWQYASABKAkSEAoIcG9zaXRpb24YAiABKAQSFAoMd29ya3NwYWNlX2lkGAMgASgJEg8KB3Jvb21faWQYBCABKAkSJwoGc3RyZWFtGAUgASgLMhcuc2lnbmFsYm94LnYxLlN0cmVhbVJlZhIXCg9zdHJlYW1fc2VxdWVuY2UYBiABKAQSDAoEdHlwZRgHIAEoCRImCgVhY3RvchgIIAEoCzIXLnNpZ25hbGJveC52MS5QcmluY2lwYWwSIAoEem9uZRgJIAEoDjISLnNpZ25hbGJveC52MS5ab25lEhYKDmNvcnJlbGF0aW9uX2lkGAogASgJEhQKDGNhdXNhdGlvbl9pZBgLIAEoCRITCgt0cmFjZXBhcmVudBgMIAEoCRIvCgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJcHJldl9oYXNoGA4gASgMEgwKBGhhc2gYDyABKAwSLwoLcnVuX2NyZWF0ZWQYFCABKAsyGC5zaWduYWxib3gudjEuUnVuQ3JlYXRlZEgAEi8KC3J1bl9jbGFpbWVkGBUgASgLMhguc2lnbmFsYm94LnYxLlJ1bkNsYWltZWRIABIxCgxydW5fcmVsZWFzZWQYFiABKAsyGS5zaWduYWxib3gudjEuUnVuUmVsZWFzZWRIABI8ChJydW5fYXR0ZW1wdF9mYWlsZWQYFyABKAsyHi5zaWduYWxib3gudjEuUnVuQXR0ZW1wdEZhaWxlZEgAEjoKEXJ1bl9sZWFzZV9leHBpcmVkGBggASgLMh0uc2lnbmFsYm94LnYxLlJ1bkxlYXNlRXhwaXJlZEgAEjMKDXJ1bl9zdWNjZWVkZWQYGSABKAsyGi5zaWduYWxib3gudjEuUnVuU3VjY2VlZGVkSAASLQoKcnVuX2ZhaWxlZBgaIAEoCzIXLnNpZ25hbGJveC52MS5SdW5GYWlsZWRIABIxCgxydW5fY2FuY2VsZWQYGyABKAsyGS5zaWduYWxib3gudjEuUnVuQ2FuY2VsZWRIABIzCg1ydW5fc3VzcGVuZGVkGBwgASgLMhouc2lnbmFsYm94LnYxLlJ1blN1c3BlbmRlZEgAEisKCXJ1bl93b2tlbhgdIAEoCzIWLnNpZ25hbGJveC52MS5SdW5Xb2tlbkgAEjYKD3J1bl9jaGlsZF9lbmRlZBgeIAEoCzIbLnNpZ25hbGJveC52MS5SdW5DaGlsZEVuZGVkSAASQAoUcnVuX21lc3NhZ2VfcmVjZWl2ZWQYHyABKAsyIC5zaWduYWxib3gudjEuUnVuTWVzc2FnZVJlY2VpdmVkSAASPgoTcnVuX3BhdXNlX3JlcXVlc3RlZBggIAEoCzIfLnNpZ25hbGJveC52MS5SdW5QYXVzZVJlcXVlc3RlZEgAEi0KCnJ1bl9wYXVzZWQYISABKAsyFy5zaWduYWxib3gudjEuUnVuUGF1c2VkSAASLwoLcnVuX3Jlc3VtZWQYIiABKAsyGC5zaWduYWxib3gudjEuUnVuUmVzdW1lZEgAEjEKDHN0ZXBfc3RhcnRlZBgoIAEoCzIZLnNpZ25hbGJveC52MS5TdGVwU3RhcnRlZEgAEjUKDnN0ZXBfY29tcGxldGVkGCkgASgLMhsuc2lnbmFsYm94LnYxLlN0ZXBDb21wbGV0ZWRIABIvCgtzdGVwX2ZhaWxlZBgqIAEoCzIYLnNpZ25hbGJveC52MS5TdGVwRmFpbGVkSAASLwoLc3RlcF9yZXVzZWQYKyABKAsyGC5zaWduYWxib3gudjEuU3RlcFJldXNlZEgAEjoKEXRvb2xfY2FsbF9zdGFydGVkGDIgASgLMh0uc2lnbmFsYm94LnYxLlRvb2xDYWxsU3RhcnRlZEgAEj4KE3Rvb2xfY2FsbF9zdWNjZWVkZWQYMyABKAsyHy5zaWduYWxib3gudjEuVG9vbENhbGxTdWNjZWVkZWRIABI4ChB0b29sX2NhbGxfZmFpbGVkGDQgASgLMhwuc2lnbmFsYm94LnYxLlRvb2xDYWxsRmFpbGVkSAASQAoUdG9vbF9jYWxsX3JlY29uY2lsZWQYNSABKAsyIC5zaWduYWxib3gudjEuVG9vbENhbGxSZWNvbmNpbGVkSAASOAoQdG9vbF9jYWxsX3JldXNlZBg2IAEoCzIcLnNpZ25hbGJveC52MS5Ub29sQ2FsbFJldXNlZEgAEjMKDWFnZW50X2NyZWF0ZWQYPCABKAsyGi5zaWduYWxib3gudjEuQWdlbnRDcmVhdGVkSAASMwoNYWdlbnRfdXBkYXRlZBg9IAEoCzIaLnNpZ25hbGJveC52MS5BZ2VudFVwZGF0ZWRIABI1Cg5hZ2VudF9hcmNoaXZlZBg+IAEoCzIbLnNpZ25hbGJveC52MS5BZ2VudEFyY2hpdmVkSAASMwoNcXVldWVfdXBkYXRlZBhGIAEoCzIaLnNpZ25hbGJveC52MS5RdWV1ZVVwZGF0ZWRIABI5ChBzY2hlZHVsZV9jcmVhdGVkGFAgASgLMh0uc2lnbmFsYm94LnYxLlNjaGVkdWxlQ3JlYXRlZEgAEjkKEHNjaGVkdWxlX3VwZGF0ZWQYUSABKAsyHS5zaWduYWxib3gudjEuU2NoZWR1bGVVcGRhdGVkSAASNQoOc2NoZWR1bGVfZmlyZWQYUiABKAsyGy5zaWduYWxib3gudjEuU2NoZWR1bGVGaXJlZEgAEjsKEXNjaGVkdWxlX2FyY2hpdmVkGFMgASgLMh4uc2lnbmFsYm94LnYxLlNjaGVkdWxlQXJjaGl2ZWRIABI7ChFzZXNzaW9uX2NvbXBhY3RlZBhaIAEoCzIeLnNpZ25hbGJveC52MS5TZXNzaW9uQ29tcGFjdGVkSAASNQoOZG9jdW1lbnRfYWRkZWQYZCABKAsyGy5zaWduYWxib3gudjEuRG9jdW1lbnRBZGRlZEgAEjkKEGRvY3VtZW50X2RlbGV0ZWQYZSABKAsyHS5zaWduYWxib3gudjEuRG9jdW1lbnREZWxldGVkSABCCQoHcGF5bG9hZCIlCglTdHJlYW1SZWYSDAoEdHlwZRgBIAEoCRIKCgJpZBgCIAEoCWIGcHJvdG8z", [file_google_protobuf_timestamp, file_signalbox_v1_agent_event, file_signalbox_v1_common, file_signalbox_v1_document_event, file_signalbox_v1_queue_event, file_signalbox_v1_run_event, file_signalbox_v1_schedule_event, file_signalbox_v1_session_event]);
+  fileDesc("ChhzaWduYWxib3gvdjEvZXZlbnQucHJvdG8SDHNpZ25hbGJveC52MSKoHwoFRXZlbnQSEAoIZXZlbnRfaWQYASABKAkSEAoIcG9zaXRpb24YAiABKAQSFAoMd29ya3NwYWNlX2lkGAMgASgJEg8KB3Jvb21faWQYBCABKAkSJwoGc3RyZWFtGAUgASgLMhcuc2lnbmFsYm94LnYxLlN0cmVhbVJlZhIXCg9zdHJlYW1fc2VxdWVuY2UYBiABKAQSDAoEdHlwZRgHIAEoCRImCgVhY3RvchgIIAEoCzIXLnNpZ25hbGJveC52MS5QcmluY2lwYWwSIAoEem9uZRgJIAEoDjISLnNpZ25hbGJveC52MS5ab25lEhYKDmNvcnJlbGF0aW9uX2lkGAogASgJEhQKDGNhdXNhdGlvbl9pZBgLIAEoCRITCgt0cmFjZXBhcmVudBgMIAEoCRIvCgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJcHJldl9oYXNoGA4gASgMEgwKBGhhc2gYDyABKAwSEQoJdGhyZWFkX2lkGBAgASgJEi8KC3J1bl9jcmVhdGVkGBQgASgLMhguc2lnbmFsYm94LnYxLlJ1bkNyZWF0ZWRIABIvCgtydW5fY2xhaW1lZBgVIAEoCzIYLnNpZ25hbGJveC52MS5SdW5DbGFpbWVkSAASMQoMcnVuX3JlbGVhc2VkGBYgASgLMhkuc2lnbmFsYm94LnYxLlJ1blJlbGVhc2VkSAASPAoScnVuX2F0dGVtcHRfZmFpbGVkGBcgASgLMh4uc2lnbmFsYm94LnYxLlJ1bkF0dGVtcHRGYWlsZWRIABI6ChFydW5fbGVhc2VfZXhwaXJlZBgYIAEoCzIdLnNpZ25hbGJveC52MS5SdW5MZWFzZUV4cGlyZWRIABIzCg1ydW5fc3VjY2VlZGVkGBkgASgLMhouc2lnbmFsYm94LnYxLlJ1blN1Y2NlZWRlZEgAEi0KCnJ1bl9mYWlsZWQYGiABKAsyFy5zaWduYWxib3gudjEuUnVuRmFpbGVkSAASMQoMcnVuX2NhbmNlbGVkGBsgASgLMhkuc2lnbmFsYm94LnYxLlJ1bkNhbmNlbGVkSAASMwoNcnVuX3N1c3BlbmRlZBgcIAEoCzIaLnNpZ25hbGJveC52MS5SdW5TdXNwZW5kZWRIABIrCglydW5fd29rZW4YHSABKAsyFi5zaWduYWxib3gudjEuUnVuV29rZW5IABI2Cg9ydW5fY2hpbGRfZW5kZWQYHiABKAsyGy5zaWduYWxib3gudjEuUnVuQ2hpbGRFbmRlZEgAEkAKFHJ1bl9tZXNzYWdlX3JlY2VpdmVkGB8gASgLMiAuc2lnbmFsYm94LnYxLlJ1bk1lc3NhZ2VSZWNlaXZlZEgAEj4KE3J1bl9wYXVzZV9yZXF1ZXN0ZWQYICABKAsyHy5zaWduYWxib3gudjEuUnVuUGF1c2VSZXF1ZXN0ZWRIABItCgpydW5fcGF1c2VkGCEgASgLMhcuc2lnbmFsYm94LnYxLlJ1blBhdXNlZEgAEi8KC3J1bl9yZXN1bWVkGCIgASgLMhguc2lnbmFsYm94LnYxLlJ1blJlc3VtZWRIABJAChRydW5fYXBwcm92YWxfZGVjaWRlZBgjIAEoCzIgLnNpZ25hbGJveC52MS5SdW5BcHByb3ZhbERlY2lkZWRIABIxCgxzdGVwX3N0YXJ0ZWQYKCABKAsyGS5zaWduYWxib3gudjEuU3RlcFN0YXJ0ZWRIABI1Cg5zdGVwX2NvbXBsZXRlZBgpIAEoCzIbLnNpZ25hbGJveC52MS5TdGVwQ29tcGxldGVkSAASLwoLc3RlcF9mYWlsZWQYKiABKAsyGC5zaWduYWxib3gudjEuU3RlcEZhaWxlZEgAEi8KC3N0ZXBfcmV1c2VkGCsgASgLMhguc2lnbmFsYm94LnYxLlN0ZXBSZXVzZWRIABI6ChF0b29sX2NhbGxfc3RhcnRlZBgyIAEoCzIdLnNpZ25hbGJveC52MS5Ub29sQ2FsbFN0YXJ0ZWRIABI+ChN0b29sX2NhbGxfc3VjY2VlZGVkGDMgASgLMh8uc2lnbmFsYm94LnYxLlRvb2xDYWxsU3VjY2VlZGVkSAASOAoQdG9vbF9jYWxsX2ZhaWxlZBg0IAEoCzIcLnNpZ25hbGJveC52MS5Ub29sQ2FsbEZhaWxlZEgAEkAKFHRvb2xfY2FsbF9yZWNvbmNpbGVkGDUgASgLMiAuc2lnbmFsYm94LnYxLlRvb2xDYWxsUmVjb25jaWxlZEgAEjgKEHRvb2xfY2FsbF9yZXVzZWQYNiABKAsyHC5zaWduYWxib3gudjEuVG9vbENhbGxSZXVzZWRIABI2Cg90b29sX2NhbGxfZ2F0ZWQYNyABKAsyGy5zaWduYWxib3gudjEuVG9vbENhbGxHYXRlZEgAEjgKEHRvb2xfY2FsbF9kZW5pZWQYOCABKAsyHC5zaWduYWxib3gudjEuVG9vbENhbGxEZW5pZWRIABIzCg1hZ2VudF9jcmVhdGVkGDwgASgLMhouc2lnbmFsYm94LnYxLkFnZW50Q3JlYXRlZEgAEjMKDWFnZW50X3VwZGF0ZWQYPSABKAsyGi5zaWduYWxib3gudjEuQWdlbnRVcGRhdGVkSAASNQoOYWdlbnRfYXJjaGl2ZWQYPiABKAsyGy5zaWduYWxib3gudjEuQWdlbnRBcmNoaXZlZEgAEjMKDXF1ZXVlX3VwZGF0ZWQYRiABKAsyGi5zaWduYWxib3gudjEuUXVldWVVcGRhdGVkSAASOQoQc2NoZWR1bGVfY3JlYXRlZBhQIAEoCzIdLnNpZ25hbGJveC52MS5TY2hlZHVsZUNyZWF0ZWRIABI5ChBzY2hlZHVsZV91cGRhdGVkGFEgASgLMh0uc2lnbmFsYm94LnYxLlNjaGVkdWxlVXBkYXRlZEgAEjUKDnNjaGVkdWxlX2ZpcmVkGFIgASgLMhsuc2lnbmFsYm94LnYxLlNjaGVkdWxlRmlyZWRIABI7ChFzY2hlZHVsZV9hcmNoaXZlZBhTIAEoCzIeLnNpZ25hbGJveC52MS5TY2hlZHVsZUFyY2hpdmVkSAASOwoRc2Vzc2lvbl9jb21wYWN0ZWQYWiABKAsyHi5zaWduYWxib3gudjEuU2Vzc2lvbkNvbXBhY3RlZEgAEjUKDmRvY3VtZW50X2FkZGVkGGQgASgLMhsuc2lnbmFsYm94LnYxLkRvY3VtZW50QWRkZWRIABI5ChBkb2N1bWVudF9kZWxldGVkGGUgASgLMh0uc2lnbmFsYm94LnYxLkRvY3VtZW50RGVsZXRlZEgAEjEKDHJvb21fY3JlYXRlZBhuIAEoCzIZLnNpZ25hbGJveC52MS5Sb29tQ3JlYXRlZEgAEjEKDHJvb21fdXBkYXRlZBhvIAEoCzIZLnNpZ25hbGJveC52MS5Sb29tVXBkYXRlZEgAEjMKDXJvb21fYXJjaGl2ZWQYcCABKAsyGi5zaWduYWxib3gudjEuUm9vbUFyY2hpdmVkSAASOgoRcm9vbV9tZW1iZXJfYWRkZWQYcSABKAsyHS5zaWduYWxib3gudjEuUm9vbU1lbWJlckFkZGVkSAASPgoTcm9vbV9tZW1iZXJfcmVtb3ZlZBhyIAEoCzIfLnNpZ25hbGJveC52MS5Sb29tTWVtYmVyUmVtb3ZlZEgAEjUKDnRocmVhZF9jcmVhdGVkGHggASgLMhsuc2lnbmFsYm94LnYxLlRocmVhZENyZWF0ZWRIABI1Cg5tZXNzYWdlX3Bvc3RlZBh5IAEoCzIbLnNpZ25hbGJveC52MS5NZXNzYWdlUG9zdGVkSAASNQoObWVzc2FnZV9lZGl0ZWQYeiABKAsyGy5zaWduYWxib3gudjEuTWVzc2FnZUVkaXRlZEgAEjkKEG1lc3NhZ2VfcmVkYWN0ZWQYeyABKAsyHS5zaWduYWxib3gudjEuTWVzc2FnZVJlZGFjdGVkSAASMQoMY3Vyc29yX21vdmVkGHwgASgLMhkuc2lnbmFsYm94LnYxLkN1cnNvck1vdmVkSAASLgoKcG9saWN5X3B1dBiCASABKAsyFy5zaWduYWxib3gudjEuUG9saWN5UHV0SAASPwoTa2lsbF9zd2l0Y2hfZmxpcHBlZBiDASABKAsyHy5zaWduYWxib3gudjEuS2lsbFN3aXRjaEZsaXBwZWRIABI+ChJhcHByb3ZhbF9yZXF1ZXN0ZWQYjAEgASgLMh8uc2lnbmFsYm94LnYxLkFwcHJvdmFsUmVxdWVzdGVkSAASOgoQYXBwcm92YWxfZGVjaWRlZBiNASABKAsyHS5zaWduYWxib3gudjEuQXBwcm92YWxEZWNpZGVkSAASOAoPYXBwcm92YWxfZWRpdGVkGI4BIAEoCzIcLnNpZ25hbGJveC52MS5BcHByb3ZhbEVkaXRlZEgAEj4KEmFwcHJvdmFsX2RlbGVnYXRlZBiPASABKAsyHy5zaWduYWxib3gudjEuQXBwcm92YWxEZWxlZ2F0ZWRIABI+ChJhcHByb3ZhbF9lc2NhbGF0ZWQYkAEgASgLMh8uc2lnbmFsYm94LnYxLkFwcHJvdmFsRXNjYWxhdGVkSAASOgoQYXBwcm92YWxfZXhwaXJlZBiRASABKAsyHS5zaWduYWxib3gudjEuQXBwcm92YWxFeHBpcmVkSAASPAoRYXBwcm92YWxfY2FuY2VsZWQYkgEgASgLMh4uc2lnbmFsYm94LnYxLkFwcHJvdmFsQ2FuY2VsZWRIABI8ChFhcHByb3ZhbF9jb25zdW1lZBiTASABKAsyHi5zaWduYWxib3gudjEuQXBwcm92YWxDb25zdW1lZEgAEjgKD2luY2lkZW50X29wZW5lZBiWASABKAsyHC5zaWduYWxib3gudjEuSW5jaWRlbnRPcGVuZWRIABI8ChFpbmNpZGVudF9yZWN1cnJlZBiXASABKAsyHi5zaWduYWxib3gudjEuSW5jaWRlbnRSZWN1cnJlZEgAEkQKFWluY2lkZW50X2Fja25vd2xlZGdlZBiYASABKAsyIi5zaWduYWxib3gudjEuSW5jaWRlbnRBY2tub3dsZWRnZWRIABI/ChNpbmNpZGVudF9ub3RlX2FkZGVkGJkBIAEoCzIfLnNpZ25hbGJveC52MS5JbmNpZGVudE5vdGVBZGRlZEgAEjwKEWluY2lkZW50X3Jlc29sdmVkGJoBIAEoCzIeLnNpZ25hbGJveC52MS5JbmNpZGVudFJlc29sdmVkSABCCQoHcGF5bG9hZCIlCglTdHJlYW1SZWYSDAoEdHlwZRgBIAEoCRIKCgJpZBgCIAEoCWIGcHJvdG8z", [file_google_protobuf_timestamp, file_signalbox_v1_agent_event, file_signalbox_v1_approval_event, file_signalbox_v1_common, file_signalbox_v1_document_event, file_signalbox_v1_incident_event, file_signalbox_v1_policy_event, file_signalbox_v1_queue_event, file_signalbox_v1_room_event, file_signalbox_v1_run_event, file_signalbox_v1_schedule_event, file_signalbox_v1_session_event]);
 
 /**
  * Event is one immutable fact in the log.
@@ -141,6 +149,13 @@ export type Event = Message<"signalbox.v1.Event"> & {
    * @generated from field: bytes hash = 15;
    */
   hash: Uint8Array;
+
+  /**
+   * thread_id is the conversation that the aggregate belongs to; empty for none.
+   *
+   * @generated from field: string thread_id = 16;
+   */
+  threadId: string;
 
   /**
    * payload is what happened.
@@ -269,6 +284,14 @@ export type Event = Message<"signalbox.v1.Event"> & {
     case: "runResumed";
   } | {
     /**
+     * run.approval_decided
+     *
+     * @generated from field: signalbox.v1.RunApprovalDecided run_approval_decided = 35;
+     */
+    value: RunApprovalDecided;
+    case: "runApprovalDecided";
+  } | {
+    /**
      * step.started
      *
      * @generated from field: signalbox.v1.StepStarted step_started = 40;
@@ -339,6 +362,22 @@ export type Event = Message<"signalbox.v1.Event"> & {
      */
     value: ToolCallReused;
     case: "toolCallReused";
+  } | {
+    /**
+     * tool_call.gated
+     *
+     * @generated from field: signalbox.v1.ToolCallGated tool_call_gated = 55;
+     */
+    value: ToolCallGated;
+    case: "toolCallGated";
+  } | {
+    /**
+     * tool_call.denied
+     *
+     * @generated from field: signalbox.v1.ToolCallDenied tool_call_denied = 56;
+     */
+    value: ToolCallDenied;
+    case: "toolCallDenied";
   } | {
     /**
      * agent.created
@@ -427,6 +466,206 @@ export type Event = Message<"signalbox.v1.Event"> & {
      */
     value: DocumentDeleted;
     case: "documentDeleted";
+  } | {
+    /**
+     * room.created
+     *
+     * @generated from field: signalbox.v1.RoomCreated room_created = 110;
+     */
+    value: RoomCreated;
+    case: "roomCreated";
+  } | {
+    /**
+     * room.updated
+     *
+     * @generated from field: signalbox.v1.RoomUpdated room_updated = 111;
+     */
+    value: RoomUpdated;
+    case: "roomUpdated";
+  } | {
+    /**
+     * room.archived
+     *
+     * @generated from field: signalbox.v1.RoomArchived room_archived = 112;
+     */
+    value: RoomArchived;
+    case: "roomArchived";
+  } | {
+    /**
+     * room.member_added
+     *
+     * @generated from field: signalbox.v1.RoomMemberAdded room_member_added = 113;
+     */
+    value: RoomMemberAdded;
+    case: "roomMemberAdded";
+  } | {
+    /**
+     * room.member_removed
+     *
+     * @generated from field: signalbox.v1.RoomMemberRemoved room_member_removed = 114;
+     */
+    value: RoomMemberRemoved;
+    case: "roomMemberRemoved";
+  } | {
+    /**
+     * thread.created
+     *
+     * @generated from field: signalbox.v1.ThreadCreated thread_created = 120;
+     */
+    value: ThreadCreated;
+    case: "threadCreated";
+  } | {
+    /**
+     * message.posted
+     *
+     * @generated from field: signalbox.v1.MessagePosted message_posted = 121;
+     */
+    value: MessagePosted;
+    case: "messagePosted";
+  } | {
+    /**
+     * message.edited
+     *
+     * @generated from field: signalbox.v1.MessageEdited message_edited = 122;
+     */
+    value: MessageEdited;
+    case: "messageEdited";
+  } | {
+    /**
+     * message.redacted
+     *
+     * @generated from field: signalbox.v1.MessageRedacted message_redacted = 123;
+     */
+    value: MessageRedacted;
+    case: "messageRedacted";
+  } | {
+    /**
+     * cursor.moved
+     *
+     * @generated from field: signalbox.v1.CursorMoved cursor_moved = 124;
+     */
+    value: CursorMoved;
+    case: "cursorMoved";
+  } | {
+    /**
+     * policy.put
+     *
+     * @generated from field: signalbox.v1.PolicyPut policy_put = 130;
+     */
+    value: PolicyPut;
+    case: "policyPut";
+  } | {
+    /**
+     * kill_switch.flipped
+     *
+     * @generated from field: signalbox.v1.KillSwitchFlipped kill_switch_flipped = 131;
+     */
+    value: KillSwitchFlipped;
+    case: "killSwitchFlipped";
+  } | {
+    /**
+     * approval.requested
+     *
+     * @generated from field: signalbox.v1.ApprovalRequested approval_requested = 140;
+     */
+    value: ApprovalRequested;
+    case: "approvalRequested";
+  } | {
+    /**
+     * approval.decided
+     *
+     * @generated from field: signalbox.v1.ApprovalDecided approval_decided = 141;
+     */
+    value: ApprovalDecided;
+    case: "approvalDecided";
+  } | {
+    /**
+     * approval.edited
+     *
+     * @generated from field: signalbox.v1.ApprovalEdited approval_edited = 142;
+     */
+    value: ApprovalEdited;
+    case: "approvalEdited";
+  } | {
+    /**
+     * approval.delegated
+     *
+     * @generated from field: signalbox.v1.ApprovalDelegated approval_delegated = 143;
+     */
+    value: ApprovalDelegated;
+    case: "approvalDelegated";
+  } | {
+    /**
+     * approval.escalated
+     *
+     * @generated from field: signalbox.v1.ApprovalEscalated approval_escalated = 144;
+     */
+    value: ApprovalEscalated;
+    case: "approvalEscalated";
+  } | {
+    /**
+     * approval.expired
+     *
+     * @generated from field: signalbox.v1.ApprovalExpired approval_expired = 145;
+     */
+    value: ApprovalExpired;
+    case: "approvalExpired";
+  } | {
+    /**
+     * approval.canceled
+     *
+     * @generated from field: signalbox.v1.ApprovalCanceled approval_canceled = 146;
+     */
+    value: ApprovalCanceled;
+    case: "approvalCanceled";
+  } | {
+    /**
+     * approval.consumed
+     *
+     * @generated from field: signalbox.v1.ApprovalConsumed approval_consumed = 147;
+     */
+    value: ApprovalConsumed;
+    case: "approvalConsumed";
+  } | {
+    /**
+     * incident.opened
+     *
+     * @generated from field: signalbox.v1.IncidentOpened incident_opened = 150;
+     */
+    value: IncidentOpened;
+    case: "incidentOpened";
+  } | {
+    /**
+     * incident.recurred
+     *
+     * @generated from field: signalbox.v1.IncidentRecurred incident_recurred = 151;
+     */
+    value: IncidentRecurred;
+    case: "incidentRecurred";
+  } | {
+    /**
+     * incident.acknowledged
+     *
+     * @generated from field: signalbox.v1.IncidentAcknowledged incident_acknowledged = 152;
+     */
+    value: IncidentAcknowledged;
+    case: "incidentAcknowledged";
+  } | {
+    /**
+     * incident.note_added
+     *
+     * @generated from field: signalbox.v1.IncidentNoteAdded incident_note_added = 153;
+     */
+    value: IncidentNoteAdded;
+    case: "incidentNoteAdded";
+  } | {
+    /**
+     * incident.resolved
+     *
+     * @generated from field: signalbox.v1.IncidentResolved incident_resolved = 154;
+     */
+    value: IncidentResolved;
+    case: "incidentResolved";
   } | { case: undefined; value?: undefined };
 };
 
@@ -444,7 +683,8 @@ export const EventSchema: GenMessage<Event> = /*@__PURE__*/
  */
 export type StreamRef = Message<"signalbox.v1.StreamRef"> & {
   /**
-   * type is the kind of aggregate: `run`, `agent`, `queue`, `schedule`, `session`, `document`.
+   * type is the kind of aggregate: `run`, `agent`, `queue`, `schedule`, `session`, `document`,
+   * `room`, `thread`, `message`, `cursor`, `policy`, `kill_switch`, `approval`, `incident`.
    *
    * @generated from field: string type = 1;
    */

@@ -6,8 +6,12 @@ import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration, Timestamp, Value } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { ApprovalStatus } from "./approval_pb.ts";
+import { file_signalbox_v1_approval } from "./approval_pb.ts";
 import type { Principal, Usage } from "./common_pb.ts";
 import { file_signalbox_v1_common } from "./common_pb.ts";
+import type { PolicyDecision } from "./policy_pb.ts";
+import { file_signalbox_v1_policy } from "./policy_pb.ts";
 import type { Budget, PauseReason, RetryPolicy, RunEndReason, RunError, RunStatus, StepKind, ToolEffect, WakeCondition } from "./run_pb.ts";
 import { file_signalbox_v1_run } from "./run_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
@@ -16,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file signalbox/v1/run_event.proto.
  */
 export const file_signalbox_v1_run_event: GenFile = /*@__PURE__*/
-  fileDesc("ChxzaWduYWxib3gvdjEvcnVuX2V2ZW50LnByb3RvEgxzaWduYWxib3gudjEijgQKClJ1bkNyZWF0ZWQSEAoIYWdlbnRfaWQYASABKAkSDwoHaGFuZGxlchgCIAEoCRINCgVxdWV1ZRgDIAEoCRIlCgVpbnB1dBgEIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRI0CgZsYWJlbHMYBSADKAsyJC5zaWduYWxib3gudjEuUnVuQ3JlYXRlZC5MYWJlbHNFbnRyeRIvCgxyZXRyeV9wb2xpY3kYBiABKAsyGS5zaWduYWxib3gudjEuUmV0cnlQb2xpY3kSLwoMbWF4X2R1cmF0aW9uGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCXRocmVhZF9pZBgIIAEoCRISCgpzZXNzaW9uX2lkGAkgASgJEhUKDXBhcmVudF9ydW5faWQYCiABKAkSFgoOcmVxdWVzdF9kaWdlc3QYCyABKAwSEAoIcHJpb3JpdHkYDCABKA0SFwoPY29uY3VycmVuY3lfa2V5GA0gASgJEiQKBmJ1ZGdldBgOIAEoCzIULnNpZ25hbGJveC52MS5CdWRnZXQSDQoFZGVwdGgYDyABKA0SEwoLYmFzZV9ydW5faWQYECABKAkSFQoNYmFzZV9wb3NpdGlvbhgRIAEoBBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBInUKCExlYXNlRW5kEhAKCGxlYXNlX2lkGAEgASgJEhoKEmFiYW5kb25lZF9zdGVwX2lkcxgCIAMoCRIcChRmYWlsZWRfdG9vbF9jYWxsX2lkcxgDIAMoCRIdChV1bmtub3duX3Rvb2xfY2FsbF9pZHMYBCADKAkipgEKClJ1bkNsYWltZWQSDwoHYXR0ZW1wdBgBIAEoDRIQCghsZWFzZV9pZBgCIAEoCRIRCgl3b3JrZXJfaWQYAyABKAkSDgoGam9iX2lkGAQgASgJEiwKCWxlYXNlX3R0bBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIkCgRsb3N0GAYgASgLMhYuc2lnbmFsYm94LnYxLkxlYXNlRW5kIngKC1J1blJlbGVhc2VkEiUKBWxlYXNlGAEgASgLMhYuc2lnbmFsYm94LnYxLkxlYXNlRW5kEg4KBnJlYXNvbhgCIAEoCRIyCg5hdmFpbGFibGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAilAEKEFJ1bkF0dGVtcHRGYWlsZWQSJQoFbGVhc2UYASABKAsyFi5zaWduYWxib3gudjEuTGVhc2VFbmQSJQoFZXJyb3IYAiABKAsyFi5zaWduYWxib3gudjEuUnVuRXJyb3ISMgoOYXZhaWxhYmxlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjgKD1J1bkxlYXNlRXhwaXJlZBIlCgVsZWFzZRgBIAEoCzIWLnNpZ25hbGJveC52MS5MZWFzZUVuZCJdCgxSdW5TdWNjZWVkZWQSJQoFbGVhc2UYASABKAsyFi5zaWduYWxib3gudjEuTGVhc2VFbmQSJgoGb3V0cHV0GAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlIokBCglSdW5GYWlsZWQSJQoFbGVhc2UYASABKAsyFi5zaWduYWxib3gudjEuTGVhc2VFbmQSJQoFZXJyb3IYAiABKAsyFi5zaWduYWxib3gudjEuUnVuRXJyb3ISLgoKZW5kX3JlYXNvbhgDIAEoDjIaLnNpZ25hbGJveC52MS5SdW5FbmRSZWFzb24iRAoLUnVuQ2FuY2VsZWQSJQoFbGVhc2UYASABKAsyFi5zaWduYWxib3gudjEuTGVhc2VFbmQSDgoGcmVhc29uGAIgASgJImYKDFJ1blN1c3BlbmRlZBIlCgVsZWFzZRgBIAEoCzIWLnNpZ25hbGJveC52MS5MZWFzZUVuZBIvCgpjb25kaXRpb25zGAIgAygLMhsuc2lnbmFsYm94LnYxLldha2VDb25kaXRpb24iCgoIUnVuV29rZW4iTgoNUnVuQ2hpbGRFbmRlZBIUCgxjaGlsZF9ydW5faWQYASABKAkSJwoGc3RhdHVzGAIgASgOMhcuc2lnbmFsYm94LnYxLlJ1blN0YXR1cyKMAQoSUnVuTWVzc2FnZVJlY2VpdmVkEhIKCm1lc3NhZ2VfaWQYASABKAkSEQoJdGhyZWFkX2lkGAIgASgJEg4KBm51bWJlchgDIAEoDRInCgdjb250ZW50GAQgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEhYKDnJlcXVlc3RfZGlnZXN0GAUgASgMIiEKEVJ1blBhdXNlUmVxdWVzdGVkEgwKBG5vdGUYASABKAkivQEKCVJ1blBhdXNlZBIlCgVsZWFzZRgBIAEoCzIWLnNpZ25hbGJveC52MS5MZWFzZUVuZBIpCgZyZWFzb24YAiABKA4yGS5zaWduYWxib3gudjEuUGF1c2VSZWFzb24SDAoEbm90ZRgDIAEoCRIlCgVlcnJvchgEIAEoCzIWLnNpZ25hbGJveC52MS5SdW5FcnJvchIpCghwYXVzZV9ieRgFIAEoCzIXLnNpZ25hbGJveC52MS5QcmluY2lwYWwiQAoKUnVuUmVzdW1lZBIMCgRub3RlGAEgASgJEiQKBmJ1ZGdldBgCIAEoCzIULnNpZ25hbGJveC52MS5CdWRnZXQiggIKC1N0ZXBTdGFydGVkEhAKCGxlYXNlX2lkGAEgASgJEg8KB3N0ZXBfaWQYAiABKAkSCwoDa2V5GAMgASgJEgwKBG5hbWUYBCABKAkSJQoFaW5wdXQYBSABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSJAoEa2luZBgGIAEoDjIWLnNpZ25hbGJveC52MS5TdGVwS2luZBIQCghzZXF1ZW5jZRgHIAEoDRItCgl3YWtlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhQKDGNoaWxkX3J1bl9pZBgJIAEoCRIRCgl0aHJlYWRfaWQYCiABKAkifgoNU3RlcENvbXBsZXRlZBIQCghsZWFzZV9pZBgBIAEoCRIPCgdzdGVwX2lkGAIgASgJEiYKBm91dHB1dBgDIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIiCgV1c2FnZRgEIAEoCzITLnNpZ25hbGJveC52MS5Vc2FnZSJ6CgpTdGVwRmFpbGVkEhAKCGxlYXNlX2lkGAEgASgJEg8KB3N0ZXBfaWQYAiABKAkSJQoFZXJyb3IYAyABKAsyFi5zaWduYWxib3gudjEuUnVuRXJyb3ISIgoFdXNhZ2UYBCABKAsyEy5zaWduYWxib3gudjEuVXNhZ2UiugEKClN0ZXBSZXVzZWQSEAoIbGVhc2VfaWQYASABKAkSDwoHc3RlcF9pZBgCIAEoCRILCgNrZXkYAyABKAkSDAoEbmFtZRgEIAEoCRIkCgRraW5kGAUgASgOMhYuc2lnbmFsYm94LnYxLlN0ZXBLaW5kEhAKCHNlcXVlbmNlGAYgASgNEiYKBm91dHB1dBgHIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIOCgZydW5faWQYCCABKAkihQIKD1Rvb2xDYWxsU3RhcnRlZBIQCghsZWFzZV9pZBgBIAEoCRIUCgx0b29sX2NhbGxfaWQYAiABKAkSCwoDa2V5GAMgASgJEg8KB3N0ZXBfaWQYBCABKAkSDAoEdG9vbBgFIAEoCRIoCgZlZmZlY3QYBiABKA4yGC5zaWduYWxib3gudjEuVG9vbEVmZmVjdBISCgppZGVtcG90ZW50GAcgASgIEikKCWFyZ3VtZW50cxgIIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIQCghzZXF1ZW5jZRgJIAEoDRIPCgd2ZXJzaW9uGAogASgJEhIKCnJldmVyc2libGUYCyABKAgihwEKEVRvb2xDYWxsU3VjY2VlZGVkEhAKCGxlYXNlX2lkGAEgASgJEhQKDHRvb2xfY2FsbF9pZBgCIAEoCRImCgZyZXN1bHQYAyABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSIgoFdXNhZ2UYBCABKAsyEy5zaWduYWxib3gudjEuVXNhZ2UigwEKDlRvb2xDYWxsRmFpbGVkEhAKCGxlYXNlX2lkGAEgASgJEhQKDHRvb2xfY2FsbF9pZBgCIAEoCRIlCgVlcnJvchgDIAEoCzIWLnNpZ25hbGJveC52MS5SdW5FcnJvchIiCgV1c2FnZRgEIAEoCzITLnNpZ25hbGJveC52MS5Vc2FnZSJyChJUb29sQ2FsbFJlY29uY2lsZWQSEAoIbGVhc2VfaWQYASABKAkSFAoMdG9vbF9jYWxsX2lkGAIgASgJEiYKBnJlc3VsdBgDIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIMCgRub3RlGAQgASgJIqsCCg5Ub29sQ2FsbFJldXNlZBIQCghsZWFzZV9pZBgBIAEoCRIUCgx0b29sX2NhbGxfaWQYAiABKAkSCwoDa2V5GAMgASgJEgwKBHRvb2wYBCABKAkSDwoHdmVyc2lvbhgFIAEoCRIoCgZlZmZlY3QYBiABKA4yGC5zaWduYWxib3gudjEuVG9vbEVmZmVjdBISCgppZGVtcG90ZW50GAcgASgIEhIKCnJldmVyc2libGUYCCABKAgSEAoIc2VxdWVuY2UYCSABKA0SKQoJYXJndW1lbnRzGAogASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiYKBnJlc3VsdBgLIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIOCgZydW5faWQYDCABKAliBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_signalbox_v1_common, file_signalbox_v1_run]);
+  fileDesc("ChxzaWduYWxib3gvdjEvcnVuX2V2ZW50LnByb3RvEgxzaWduYWxib3gudjEiogQKClJ1bkNyZWF0ZWQSEAoIYWdlbnRfaWQYASABKAkSDwoHaGFuZGxlchgCIAEoCRINCgVxdWV1ZRgDIAEoCRIlCgVpbnB1dBgEIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRI0CgZsYWJlbHMYBSADKAsyJC5zaWduYWxib3gudjEuUnVuQ3JlYXRlZC5MYWJlbHNFbnRyeRIvCgxyZXRyeV9wb2xpY3kYBiABKAsyGS5zaWduYWxib3gudjEuUmV0cnlQb2xpY3kSLwoMbWF4X2R1cmF0aW9uGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCXRocmVhZF9pZBgIIAEoCRISCgpzZXNzaW9uX2lkGAkgASgJEhUKDXBhcmVudF9ydW5faWQYCiABKAkSFgoOcmVxdWVzdF9kaWdlc3QYCyABKAwSEAoIcHJpb3JpdHkYDCABKA0SFwoPY29uY3VycmVuY3lfa2V5GA0gASgJEiQKBmJ1ZGdldBgOIAEoCzIULnNpZ25hbGJveC52MS5CdWRnZXQSDQoFZGVwdGgYDyABKA0SEwoLYmFzZV9ydW5faWQYECABKAkSFQoNYmFzZV9wb3NpdGlvbhgRIAEoBBISCgptZXNzYWdlX2lkGBIgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEidQoITGVhc2VFbmQSEAoIbGVhc2VfaWQYASABKAkSGgoSYWJhbmRvbmVkX3N0ZXBfaWRzGAIgAygJEhwKFGZhaWxlZF90b29sX2NhbGxfaWRzGAMgAygJEh0KFXVua25vd25fdG9vbF9jYWxsX2lkcxgEIAMoCSKmAQoKUnVuQ2xhaW1lZBIPCgdhdHRlbXB0GAEgASgNEhAKCGxlYXNlX2lkGAIgASgJEhEKCXdvcmtlcl9pZBgDIAEoCRIOCgZqb2JfaWQYBCABKAkSLAoJbGVhc2VfdHRsGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiQKBGxvc3QYBiABKAsyFi5zaWduYWxib3gudjEuTGVhc2VFbmQieAoLUnVuUmVsZWFzZWQSJQoFbGVhc2UYASABKAsyFi5zaWduYWxib3gudjEuTGVhc2VFbmQSDgoGcmVhc29uGAIgASgJEjIKDmF2YWlsYWJsZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKUAQoQUnVuQXR0ZW1wdEZhaWxlZBIlCgVsZWFzZRgBIAEoCzIWLnNpZ25hbGJveC52MS5MZWFzZUVuZBIlCgVlcnJvchgCIAEoCzIWLnNpZ25hbGJveC52MS5SdW5FcnJvchIyCg5hdmFpbGFibGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiOAoPUnVuTGVhc2VFeHBpcmVkEiUKBWxlYXNlGAEgASgLMhYuc2lnbmFsYm94LnYxLkxlYXNlRW5kIl0KDFJ1blN1Y2NlZWRlZBIlCgVsZWFzZRgBIAEoCzIWLnNpZ25hbGJveC52MS5MZWFzZUVuZBImCgZvdXRwdXQYAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUiiQEKCVJ1bkZhaWxlZBIlCgVsZWFzZRgBIAEoCzIWLnNpZ25hbGJveC52MS5MZWFzZUVuZBIlCgVlcnJvchgCIAEoCzIWLnNpZ25hbGJveC52MS5SdW5FcnJvchIuCgplbmRfcmVhc29uGAMgASgOMhouc2lnbmFsYm94LnYxLlJ1bkVuZFJlYXNvbiJECgtSdW5DYW5jZWxlZBIlCgVsZWFzZRgBIAEoCzIWLnNpZ25hbGJveC52MS5MZWFzZUVuZBIOCgZyZWFzb24YAiABKAkiZgoMUnVuU3VzcGVuZGVkEiUKBWxlYXNlGAEgASgLMhYuc2lnbmFsYm94LnYxLkxlYXNlRW5kEi8KCmNvbmRpdGlvbnMYAiADKAsyGy5zaWduYWxib3gudjEuV2FrZUNvbmRpdGlvbiIKCghSdW5Xb2tlbiJOCg1SdW5DaGlsZEVuZGVkEhQKDGNoaWxkX3J1bl9pZBgBIAEoCRInCgZzdGF0dXMYAiABKA4yFy5zaWduYWxib3gudjEuUnVuU3RhdHVzIowBChJSdW5NZXNzYWdlUmVjZWl2ZWQSEgoKbWVzc2FnZV9pZBgBIAEoCRIRCgl0aHJlYWRfaWQYAiABKAkSDgoGbnVtYmVyGAMgASgNEicKB2NvbnRlbnQYBCABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSFgoOcmVxdWVzdF9kaWdlc3QYBSABKAwiVwoSUnVuQXBwcm92YWxEZWNpZGVkEhMKC2FwcHJvdmFsX2lkGAEgASgJEiwKBnN0YXR1cxgCIAEoDjIcLnNpZ25hbGJveC52MS5BcHByb3ZhbFN0YXR1cyIhChFSdW5QYXVzZVJlcXVlc3RlZBIMCgRub3RlGAEgASgJIr0BCglSdW5QYXVzZWQSJQoFbGVhc2UYASABKAsyFi5zaWduYWxib3gudjEuTGVhc2VFbmQSKQoGcmVhc29uGAIgASgOMhkuc2lnbmFsYm94LnYxLlBhdXNlUmVhc29uEgwKBG5vdGUYAyABKAkSJQoFZXJyb3IYBCABKAsyFi5zaWduYWxib3gudjEuUnVuRXJyb3ISKQoIcGF1c2VfYnkYBSABKAsyFy5zaWduYWxib3gudjEuUHJpbmNpcGFsIkAKClJ1blJlc3VtZWQSDAoEbm90ZRgBIAEoCRIkCgZidWRnZXQYAiABKAsyFC5zaWduYWxib3gudjEuQnVkZ2V0IpcCCgtTdGVwU3RhcnRlZBIQCghsZWFzZV9pZBgBIAEoCRIPCgdzdGVwX2lkGAIgASgJEgsKA2tleRgDIAEoCRIMCgRuYW1lGAQgASgJEiUKBWlucHV0GAUgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiQKBGtpbmQYBiABKA4yFi5zaWduYWxib3gudjEuU3RlcEtpbmQSEAoIc2VxdWVuY2UYByABKA0SLQoJd2FrZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIUCgxjaGlsZF9ydW5faWQYCSABKAkSEQoJdGhyZWFkX2lkGAogASgJEhMKC2FwcHJvdmFsX2lkGAsgASgJIn4KDVN0ZXBDb21wbGV0ZWQSEAoIbGVhc2VfaWQYASABKAkSDwoHc3RlcF9pZBgCIAEoCRImCgZvdXRwdXQYAyABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSIgoFdXNhZ2UYBCABKAsyEy5zaWduYWxib3gudjEuVXNhZ2UiegoKU3RlcEZhaWxlZBIQCghsZWFzZV9pZBgBIAEoCRIPCgdzdGVwX2lkGAIgASgJEiUKBWVycm9yGAMgASgLMhYuc2lnbmFsYm94LnYxLlJ1bkVycm9yEiIKBXVzYWdlGAQgASgLMhMuc2lnbmFsYm94LnYxLlVzYWdlIroBCgpTdGVwUmV1c2VkEhAKCGxlYXNlX2lkGAEgASgJEg8KB3N0ZXBfaWQYAiABKAkSCwoDa2V5GAMgASgJEgwKBG5hbWUYBCABKAkSJAoEa2luZBgFIAEoDjIWLnNpZ25hbGJveC52MS5TdGVwS2luZBIQCghzZXF1ZW5jZRgGIAEoDRImCgZvdXRwdXQYByABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSDgoGcnVuX2lkGAggASgJIvICCg9Ub29sQ2FsbFN0YXJ0ZWQSEAoIbGVhc2VfaWQYASABKAkSFAoMdG9vbF9jYWxsX2lkGAIgASgJEgsKA2tleRgDIAEoCRIPCgdzdGVwX2lkGAQgASgJEgwKBHRvb2wYBSABKAkSKAoGZWZmZWN0GAYgASgOMhguc2lnbmFsYm94LnYxLlRvb2xFZmZlY3QSEgoKaWRlbXBvdGVudBgHIAEoCBIpCglhcmd1bWVudHMYCCABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSEAoIc2VxdWVuY2UYCSABKA0SDwoHdmVyc2lvbhgKIAEoCRISCgpyZXZlcnNpYmxlGAsgASgIEg4KBnRhcmdldBgMIAEoCRIuCghkZWNpc2lvbhgNIAEoCzIcLnNpZ25hbGJveC52MS5Qb2xpY3lEZWNpc2lvbhITCgthcHByb3ZhbF9pZBgOIAEoCRIWCg5wYXlsb2FkX2RpZ2VzdBgPIAEoCSLyAgoNVG9vbENhbGxHYXRlZBIQCghsZWFzZV9pZBgBIAEoCRIUCgx0b29sX2NhbGxfaWQYAiABKAkSCwoDa2V5GAMgASgJEg8KB3N0ZXBfaWQYBCABKAkSDAoEdG9vbBgFIAEoCRIoCgZlZmZlY3QYBiABKA4yGC5zaWduYWxib3gudjEuVG9vbEVmZmVjdBISCgppZGVtcG90ZW50GAcgASgIEikKCWFyZ3VtZW50cxgIIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIQCghzZXF1ZW5jZRgJIAEoDRIPCgd2ZXJzaW9uGAogASgJEhIKCnJldmVyc2libGUYCyABKAgSDgoGdGFyZ2V0GAwgASgJEi4KCGRlY2lzaW9uGA0gASgLMhwuc2lnbmFsYm94LnYxLlBvbGljeURlY2lzaW9uEhMKC2FwcHJvdmFsX2lkGA4gASgJEhgKEGFyZ3VtZW50c19kaWdlc3QYDyABKAkigAMKDlRvb2xDYWxsRGVuaWVkEhAKCGxlYXNlX2lkGAEgASgJEhQKDHRvb2xfY2FsbF9pZBgCIAEoCRILCgNrZXkYAyABKAkSDwoHc3RlcF9pZBgEIAEoCRIMCgR0b29sGAUgASgJEigKBmVmZmVjdBgGIAEoDjIYLnNpZ25hbGJveC52MS5Ub29sRWZmZWN0EhIKCmlkZW1wb3RlbnQYByABKAgSKQoJYXJndW1lbnRzGAggASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEhAKCHNlcXVlbmNlGAkgASgNEg8KB3ZlcnNpb24YCiABKAkSEgoKcmV2ZXJzaWJsZRgLIAEoCBIOCgZ0YXJnZXQYDCABKAkSLgoIZGVjaXNpb24YDSABKAsyHC5zaWduYWxib3gudjEuUG9saWN5RGVjaXNpb24SEwoLYXBwcm92YWxfaWQYDiABKAkSJQoFZXJyb3IYDyABKAsyFi5zaWduYWxib3gudjEuUnVuRXJyb3IihwEKEVRvb2xDYWxsU3VjY2VlZGVkEhAKCGxlYXNlX2lkGAEgASgJEhQKDHRvb2xfY2FsbF9pZBgCIAEoCRImCgZyZXN1bHQYAyABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSIgoFdXNhZ2UYBCABKAsyEy5zaWduYWxib3gudjEuVXNhZ2UigwEKDlRvb2xDYWxsRmFpbGVkEhAKCGxlYXNlX2lkGAEgASgJEhQKDHRvb2xfY2FsbF9pZBgCIAEoCRIlCgVlcnJvchgDIAEoCzIWLnNpZ25hbGJveC52MS5SdW5FcnJvchIiCgV1c2FnZRgEIAEoCzITLnNpZ25hbGJveC52MS5Vc2FnZSJyChJUb29sQ2FsbFJlY29uY2lsZWQSEAoIbGVhc2VfaWQYASABKAkSFAoMdG9vbF9jYWxsX2lkGAIgASgJEiYKBnJlc3VsdBgDIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIMCgRub3RlGAQgASgJIqsCCg5Ub29sQ2FsbFJldXNlZBIQCghsZWFzZV9pZBgBIAEoCRIUCgx0b29sX2NhbGxfaWQYAiABKAkSCwoDa2V5GAMgASgJEgwKBHRvb2wYBCABKAkSDwoHdmVyc2lvbhgFIAEoCRIoCgZlZmZlY3QYBiABKA4yGC5zaWduYWxib3gudjEuVG9vbEVmZmVjdBISCgppZGVtcG90ZW50GAcgASgIEhIKCnJldmVyc2libGUYCCABKAgSEAoIc2VxdWVuY2UYCSABKA0SKQoJYXJndW1lbnRzGAogASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiYKBnJlc3VsdBgLIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIOCgZydW5faWQYDCABKAliBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_signalbox_v1_approval, file_signalbox_v1_common, file_signalbox_v1_policy, file_signalbox_v1_run]);
 
 /**
  * RunCreated is recorded when a run is accepted (`run.created`).
@@ -142,6 +146,13 @@ export type RunCreated = Message<"signalbox.v1.RunCreated"> & {
    * @generated from field: uint64 base_position = 17;
    */
   basePosition: bigint;
+
+  /**
+   * message_id is the message that the run answers; empty for none.
+   *
+   * @generated from field: string message_id = 18;
+   */
+  messageId: string;
 };
 
 /**
@@ -554,6 +565,35 @@ export const RunMessageReceivedSchema: GenMessage<RunMessageReceived> = /*@__PUR
   messageDesc(file_signalbox_v1_run_event, 12);
 
 /**
+ * RunApprovalDecided is recorded when an approval that the run asked for was decided, or can not be any more
+ * (`run.approval_decided`). It wakes the run when that is what it waits for.
+ *
+ * @generated from message signalbox.v1.RunApprovalDecided
+ */
+export type RunApprovalDecided = Message<"signalbox.v1.RunApprovalDecided"> & {
+  /**
+   * approval_id is the approval.
+   *
+   * @generated from field: string approval_id = 1;
+   */
+  approvalId: string;
+
+  /**
+   * status is how it was decided: APPROVED, DENIED, EXPIRED or CANCELED.
+   *
+   * @generated from field: signalbox.v1.ApprovalStatus status = 2;
+   */
+  status: ApprovalStatus;
+};
+
+/**
+ * Describes the message signalbox.v1.RunApprovalDecided.
+ * Use `create(RunApprovalDecidedSchema)` to create a new message.
+ */
+export const RunApprovalDecidedSchema: GenMessage<RunApprovalDecided> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run_event, 13);
+
+/**
  * RunPauseRequested is recorded when somebody wants a running run to pause (`run.pause_requested`): its worker ends what is
  * under way and gives the run back.
  *
@@ -573,7 +613,7 @@ export type RunPauseRequested = Message<"signalbox.v1.RunPauseRequested"> & {
  * Use `create(RunPauseRequestedSchema)` to create a new message.
  */
 export const RunPauseRequestedSchema: GenMessage<RunPauseRequested> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 13);
+  messageDesc(file_signalbox_v1_run_event, 14);
 
 /**
  * RunPaused is recorded when the run stands still until somebody resumes it (`run.paused`).
@@ -622,7 +662,7 @@ export type RunPaused = Message<"signalbox.v1.RunPaused"> & {
  * Use `create(RunPausedSchema)` to create a new message.
  */
 export const RunPausedSchema: GenMessage<RunPaused> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 14);
+  messageDesc(file_signalbox_v1_run_event, 15);
 
 /**
  * RunResumed is recorded when a paused run may go on (`run.resumed`): it is queued and its failed attempts are forgiven.
@@ -651,7 +691,7 @@ export type RunResumed = Message<"signalbox.v1.RunResumed"> & {
  * Use `create(RunResumedSchema)` to create a new message.
  */
 export const RunResumedSchema: GenMessage<RunResumed> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 15);
+  messageDesc(file_signalbox_v1_run_event, 16);
 
 /**
  * StepStarted is recorded when a step starts (`step.started`).
@@ -728,6 +768,13 @@ export type StepStarted = Message<"signalbox.v1.StepStarted"> & {
    * @generated from field: string thread_id = 10;
    */
   threadId: string;
+
+  /**
+   * approval_id is the approval that a step of STEP_KIND_APPROVAL waits for.
+   *
+   * @generated from field: string approval_id = 11;
+   */
+  approvalId: string;
 };
 
 /**
@@ -735,7 +782,7 @@ export type StepStarted = Message<"signalbox.v1.StepStarted"> & {
  * Use `create(StepStartedSchema)` to create a new message.
  */
 export const StepStartedSchema: GenMessage<StepStarted> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 16);
+  messageDesc(file_signalbox_v1_run_event, 17);
 
 /**
  * StepCompleted is recorded when a step is done (`step.completed`).
@@ -777,7 +824,7 @@ export type StepCompleted = Message<"signalbox.v1.StepCompleted"> & {
  * Use `create(StepCompletedSchema)` to create a new message.
  */
 export const StepCompletedSchema: GenMessage<StepCompleted> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 17);
+  messageDesc(file_signalbox_v1_run_event, 18);
 
 /**
  * StepFailed is recorded when a step failed (`step.failed`).
@@ -819,7 +866,7 @@ export type StepFailed = Message<"signalbox.v1.StepFailed"> & {
  * Use `create(StepFailedSchema)` to create a new message.
  */
 export const StepFailedSchema: GenMessage<StepFailed> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 18);
+  messageDesc(file_signalbox_v1_run_event, 19);
 
 /**
  * StepReused is recorded when a step is answered from the record of the base run (`step.reused`). The step is completed.
@@ -889,7 +936,7 @@ export type StepReused = Message<"signalbox.v1.StepReused"> & {
  * Use `create(StepReusedSchema)` to create a new message.
  */
 export const StepReusedSchema: GenMessage<StepReused> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 19);
+  messageDesc(file_signalbox_v1_run_event, 20);
 
 /**
  * ToolCallStarted is recorded before a tool is called (`tool_call.started`).
@@ -973,6 +1020,34 @@ export type ToolCallStarted = Message<"signalbox.v1.ToolCallStarted"> & {
    * @generated from field: bool reversible = 11;
    */
   reversible: boolean;
+
+  /**
+   * target is what it is done to; empty for none.
+   *
+   * @generated from field: string target = 12;
+   */
+  target: string;
+
+  /**
+   * decision is what the policy said, without the payload: the arguments are it. Unset in records of versions without a gate.
+   *
+   * @generated from field: signalbox.v1.PolicyDecision decision = 13;
+   */
+  decision?: PolicyDecision | undefined;
+
+  /**
+   * approval_id is the approval that was consumed for this start; empty when none was needed.
+   *
+   * @generated from field: string approval_id = 14;
+   */
+  approvalId: string;
+
+  /**
+   * payload_digest is the digest that was approved; empty when no approval was needed.
+   *
+   * @generated from field: string payload_digest = 15;
+   */
+  payloadDigest: string;
 };
 
 /**
@@ -980,7 +1055,247 @@ export type ToolCallStarted = Message<"signalbox.v1.ToolCallStarted"> & {
  * Use `create(ToolCallStartedSchema)` to create a new message.
  */
 export const ToolCallStartedSchema: GenMessage<ToolCallStarted> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 20);
+  messageDesc(file_signalbox_v1_run_event, 21);
+
+/**
+ * ToolCallGated is recorded when a call is held back (`tool_call.gated`): people have to approve it, or a kill switch is on.
+ * Also when a call was started behind the flip of a kill switch: its worker was not told to go, and it is held back again.
+ *
+ * @generated from message signalbox.v1.ToolCallGated
+ */
+export type ToolCallGated = Message<"signalbox.v1.ToolCallGated"> & {
+  /**
+   * lease_id is the lease under which it happened.
+   *
+   * @generated from field: string lease_id = 1;
+   */
+  leaseId: string;
+
+  /**
+   * tool_call_id is the call.
+   *
+   * @generated from field: string tool_call_id = 2;
+   */
+  toolCallId: string;
+
+  /**
+   * key names the call within its run.
+   *
+   * @generated from field: string key = 3;
+   */
+  key: string;
+
+  /**
+   * step_id is the step it belongs to; empty for none.
+   *
+   * @generated from field: string step_id = 4;
+   */
+  stepId: string;
+
+  /**
+   * tool is the name of the tool.
+   *
+   * @generated from field: string tool = 5;
+   */
+  tool: string;
+
+  /**
+   * effect says what the tool can change.
+   *
+   * @generated from field: signalbox.v1.ToolEffect effect = 6;
+   */
+  effect: ToolEffect;
+
+  /**
+   * idempotent says that calling twice does no more than calling once.
+   *
+   * @generated from field: bool idempotent = 7;
+   */
+  idempotent: boolean;
+
+  /**
+   * arguments are what the tool is to be called with.
+   *
+   * @generated from field: google.protobuf.Value arguments = 8;
+   */
+  arguments?: Value | undefined;
+
+  /**
+   * sequence is its place as the code asks for steps and tool calls; 0 when the worker does not count.
+   *
+   * @generated from field: uint32 sequence = 9;
+   */
+  sequence: number;
+
+  /**
+   * version is the tool's version; empty for none.
+   *
+   * @generated from field: string version = 10;
+   */
+  version: string;
+
+  /**
+   * reversible says that what the tool does can be undone.
+   *
+   * @generated from field: bool reversible = 11;
+   */
+  reversible: boolean;
+
+  /**
+   * target is what it is done to; empty for none.
+   *
+   * @generated from field: string target = 12;
+   */
+  target: string;
+
+  /**
+   * decision is what the policy said, without the payload: the arguments are it.
+   *
+   * @generated from field: signalbox.v1.PolicyDecision decision = 13;
+   */
+  decision?: PolicyDecision | undefined;
+
+  /**
+   * approval_id is the approval that is asked for; empty when a kill switch holds the call back.
+   *
+   * @generated from field: string approval_id = 14;
+   */
+  approvalId: string;
+
+  /**
+   * arguments_digest is SHA-256, in hex, of the arguments' canonical JSON (RFC 8785): a repeat must match it.
+   *
+   * @generated from field: string arguments_digest = 15;
+   */
+  argumentsDigest: string;
+};
+
+/**
+ * Describes the message signalbox.v1.ToolCallGated.
+ * Use `create(ToolCallGatedSchema)` to create a new message.
+ */
+export const ToolCallGatedSchema: GenMessage<ToolCallGated> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run_event, 22);
+
+/**
+ * ToolCallDenied is recorded when a call is refused for good (`tool_call.denied`): the policy does not allow it, people have
+ * denied it, or nobody has approved it in time.
+ *
+ * @generated from message signalbox.v1.ToolCallDenied
+ */
+export type ToolCallDenied = Message<"signalbox.v1.ToolCallDenied"> & {
+  /**
+   * lease_id is the lease under which it happened.
+   *
+   * @generated from field: string lease_id = 1;
+   */
+  leaseId: string;
+
+  /**
+   * tool_call_id is the call.
+   *
+   * @generated from field: string tool_call_id = 2;
+   */
+  toolCallId: string;
+
+  /**
+   * key names the call within its run.
+   *
+   * @generated from field: string key = 3;
+   */
+  key: string;
+
+  /**
+   * step_id is the step it belongs to; empty for none.
+   *
+   * @generated from field: string step_id = 4;
+   */
+  stepId: string;
+
+  /**
+   * tool is the name of the tool.
+   *
+   * @generated from field: string tool = 5;
+   */
+  tool: string;
+
+  /**
+   * effect says what the tool can change.
+   *
+   * @generated from field: signalbox.v1.ToolEffect effect = 6;
+   */
+  effect: ToolEffect;
+
+  /**
+   * idempotent says that calling twice does no more than calling once.
+   *
+   * @generated from field: bool idempotent = 7;
+   */
+  idempotent: boolean;
+
+  /**
+   * arguments are what the tool was to be called with.
+   *
+   * @generated from field: google.protobuf.Value arguments = 8;
+   */
+  arguments?: Value | undefined;
+
+  /**
+   * sequence is its place as the code asks for steps and tool calls; 0 when the worker does not count.
+   *
+   * @generated from field: uint32 sequence = 9;
+   */
+  sequence: number;
+
+  /**
+   * version is the tool's version; empty for none.
+   *
+   * @generated from field: string version = 10;
+   */
+  version: string;
+
+  /**
+   * reversible says that what the tool does can be undone.
+   *
+   * @generated from field: bool reversible = 11;
+   */
+  reversible: boolean;
+
+  /**
+   * target is what it is done to; empty for none.
+   *
+   * @generated from field: string target = 12;
+   */
+  target: string;
+
+  /**
+   * decision is what the policy said, without the payload: the arguments are it.
+   *
+   * @generated from field: signalbox.v1.PolicyDecision decision = 13;
+   */
+  decision?: PolicyDecision | undefined;
+
+  /**
+   * approval_id is the approval that was not given; empty when the policy denied it.
+   *
+   * @generated from field: string approval_id = 14;
+   */
+  approvalId: string;
+
+  /**
+   * error is what the agent gets to read.
+   *
+   * @generated from field: signalbox.v1.RunError error = 15;
+   */
+  error?: RunError | undefined;
+};
+
+/**
+ * Describes the message signalbox.v1.ToolCallDenied.
+ * Use `create(ToolCallDeniedSchema)` to create a new message.
+ */
+export const ToolCallDeniedSchema: GenMessage<ToolCallDenied> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run_event, 23);
 
 /**
  * ToolCallSucceeded is recorded when a tool returned (`tool_call.succeeded`).
@@ -1022,7 +1337,7 @@ export type ToolCallSucceeded = Message<"signalbox.v1.ToolCallSucceeded"> & {
  * Use `create(ToolCallSucceededSchema)` to create a new message.
  */
 export const ToolCallSucceededSchema: GenMessage<ToolCallSucceeded> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 21);
+  messageDesc(file_signalbox_v1_run_event, 24);
 
 /**
  * ToolCallFailed is recorded when a tool failed (`tool_call.failed`).
@@ -1064,7 +1379,7 @@ export type ToolCallFailed = Message<"signalbox.v1.ToolCallFailed"> & {
  * Use `create(ToolCallFailedSchema)` to create a new message.
  */
 export const ToolCallFailedSchema: GenMessage<ToolCallFailed> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 22);
+  messageDesc(file_signalbox_v1_run_event, 25);
 
 /**
  * ToolCallReconciled is recorded when an unknown outcome was looked up (`tool_call.reconciled`).
@@ -1073,7 +1388,7 @@ export const ToolCallFailedSchema: GenMessage<ToolCallFailed> = /*@__PURE__*/
  */
 export type ToolCallReconciled = Message<"signalbox.v1.ToolCallReconciled"> & {
   /**
-   * lease_id is the lease under which it happened.
+   * lease_id is the lease under which it happened; empty when a person said so.
    *
    * @generated from field: string lease_id = 1;
    */
@@ -1106,7 +1421,7 @@ export type ToolCallReconciled = Message<"signalbox.v1.ToolCallReconciled"> & {
  * Use `create(ToolCallReconciledSchema)` to create a new message.
  */
 export const ToolCallReconciledSchema: GenMessage<ToolCallReconciled> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 23);
+  messageDesc(file_signalbox_v1_run_event, 26);
 
 /**
  * ToolCallReused is recorded when a tool call is answered from the record of the base run (`tool_call.reused`). The call
@@ -1205,5 +1520,5 @@ export type ToolCallReused = Message<"signalbox.v1.ToolCallReused"> & {
  * Use `create(ToolCallReusedSchema)` to create a new message.
  */
 export const ToolCallReusedSchema: GenMessage<ToolCallReused> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 24);
+  messageDesc(file_signalbox_v1_run_event, 27);
 

@@ -15,7 +15,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file signalbox/v1/run.proto.
  */
 export const file_signalbox_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChZzaWduYWxib3gvdjEvcnVuLnByb3RvEgxzaWduYWxib3gudjEizgoKA1J1bhIOCgZydW5faWQYASABKAkSFAoMd29ya3NwYWNlX2lkGAIgASgJEg8KB3Jvb21faWQYAyABKAkSEAoIYWdlbnRfaWQYBCABKAkSDwoHaGFuZGxlchgFIAEoCRINCgVxdWV1ZRgGIAEoCRInCgZzdGF0dXMYByABKA4yFy5zaWduYWxib3gudjEuUnVuU3RhdHVzEi4KCmVuZF9yZWFzb24YCCABKA4yGi5zaWduYWxib3gudjEuUnVuRW5kUmVhc29uEg8KB2F0dGVtcHQYCSABKA0SFwoPZmFpbGVkX2F0dGVtcHRzGAogASgNEiUKBWlucHV0GAsgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiYKBm91dHB1dBgMIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIlCgVlcnJvchgNIAEoCzIWLnNpZ25hbGJveC52MS5SdW5FcnJvchItCgZsYWJlbHMYDiADKAsyHS5zaWduYWxib3gudjEuUnVuLkxhYmVsc0VudHJ5EiAKBHpvbmUYDyABKA4yEi5zaWduYWxib3gudjEuWm9uZRIvCgxyZXRyeV9wb2xpY3kYECABKAsyGS5zaWduYWxib3gudjEuUmV0cnlQb2xpY3kSLwoLY3JlYXRlX3RpbWUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0X3RpbWUYEiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGBMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIyCg5hdmFpbGFibGVfdGltZRgUIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoNZGVhZGxpbmVfdGltZRgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNQoRbGVhc2VfZXhwaXJlX3RpbWUYFiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXdvcmtlcl9pZBgXIAEoCRIiCgV1c2FnZRgYIAEoCzITLnNpZ25hbGJveC52MS5Vc2FnZRIRCgl0aHJlYWRfaWQYGSABKAkSEgoKc2Vzc2lvbl9pZBgaIAEoCRIVCg1wYXJlbnRfcnVuX2lkGBsgASgJEioKCWNyZWF0ZV9ieRgcIAEoCzIXLnNpZ25hbGJveC52MS5QcmluY2lwYWwSEAoIcG9zaXRpb24YHSABKAQSEAoIcHJpb3JpdHkYHiABKA0SFwoPY29uY3VycmVuY3lfa2V5GB8gASgJEiQKBmJ1ZGdldBggIAEoCzIULnNpZ25hbGJveC52MS5CdWRnZXQSKwoKd2FpdGluZ19vbhghIAEoCzIXLnNpZ25hbGJveC52MS5XYWl0aW5nT24SIgoFcGF1c2UYIiABKAsyEy5zaWduYWxib3gudjEuUGF1c2USFwoPcGF1c2VfcmVxdWVzdGVkGCMgASgIEg0KBWRlcHRoGCQgASgNEhMKC2Jhc2VfcnVuX2lkGCUgASgJEhUKDWJhc2VfcG9zaXRpb24YJiABKAQSLgoLYWN0aXZlX3RpbWUYJyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLgoKY2xhaW1fdGltZRgoIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKeAQoGQnVkZ2V0EhIKCm1heF90b2tlbnMYASABKAQSFwoPbWF4X2Nvc3RfbWljcm9zGAIgASgEEhEKCW1heF9zdGVwcxgDIAEoBBIWCg5tYXhfdG9vbF9jYWxscxgEIAEoBBI8Cg9tYXhfYWN0aXZlX3RpbWUYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CCLpIBaoBAjIAIjwKCVdhaXRpbmdPbhIvCgpjb25kaXRpb25zGAEgAygLMhsuc2lnbmFsYm94LnYxLldha2VDb25kaXRpb24iqgEKDVdha2VDb25kaXRpb24SKgoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIABIrCghjaGlsZHJlbhgCIAEoCzIXLnNpZ25hbGJveC52MS5DaGlsZFJ1bnNIABIsCgdtZXNzYWdlGAMgASgLMhkuc2lnbmFsYm94LnYxLk1lc3NhZ2VXYWl0SABCEgoJY29uZGl0aW9uEgW6SAIIASJSCglDaGlsZFJ1bnMSRQoHcnVuX2lkcxgBIAMoCUI0ukgxkgEuCAEQkE4YASIlciMyIV5ydW5fWzAtN11bMC05QS1ISktNTlAtVFYtWl17MjV9JCJYCgtNZXNzYWdlV2FpdBIzCgl0aHJlYWRfaWQYASABKAlCILpIHXIbMhleKHRoX1swLTlBLVphLXpdezEsNDB9KT8kEhQKDGFmdGVyX251bWJlchgCIAEoDSLbAQoKUnVuTWVzc2FnZRISCgptZXNzYWdlX2lkGAEgASgJEhEKCXRocmVhZF9pZBgCIAEoCRIOCgZudW1iZXIYAyABKA0SJwoHY29udGVudBgEIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIqCgljcmVhdGVfYnkYBSABKAsyFy5zaWduYWxib3gudjEuUHJpbmNpcGFsEi8KC2NyZWF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghwb3NpdGlvbhgHIAEoBCKbAQoFUGF1c2USKQoGcmVhc29uGAEgASgOMhkuc2lnbmFsYm94LnYxLlBhdXNlUmVhc29uEgwKBG5vdGUYAiABKAkSLgoKcGF1c2VfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoIcGF1c2VfYnkYBCABKAsyFy5zaWduYWxib3gudjEuUHJpbmNpcGFsIlAKCFJ1bkVycm9yEhUKBGNvZGUYASABKAlCB7pIBHICGGQSGgoHbWVzc2FnZRgCIAEoCUIJukgGcgQY0IYDEhEKCXJldHJ5YWJsZRgDIAEoCCLUAgoLUmV0cnlQb2xpY3kSHQoMbWF4X2F0dGVtcHRzGAEgASgNQge6SAQqAhhkEkIKD2luaXRpYWxfYmFja29mZhgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIOukgLqgEIIgQIgKMFMgASOAoSYmFja29mZl9tdWx0aXBsaWVyGAMgASgBQhy6SBnYAQESFEABGQAAAAAAACRAKQAAAAAAAPA/Ej4KC21heF9iYWNrb2ZmGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQg66SAuqAQgiBAiAowUyABItChNub25fcmV0cnlhYmxlX2NvZGVzGAUgAygJQhC6SA2SAQoQMiIGcgQQARhkEjkKDG9uX2V4aGF1c3RlZBgGIAEoDjIZLnNpZ25hbGJveC52MS5PbkV4aGF1c3RlZEIIukgFggECEAEi4wQKBFN0ZXASDwoHc3RlcF9pZBgBIAEoCRIOCgZydW5faWQYAiABKAkSCwoDa2V5GAMgASgJEgwKBG5hbWUYBCABKAkSKAoGc3RhdHVzGAUgASgOMhguc2lnbmFsYm94LnYxLlN0ZXBTdGF0dXMSDwoHYXR0ZW1wdBgGIAEoDRIlCgVpbnB1dBgHIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRImCgZvdXRwdXQYCCABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSJQoFZXJyb3IYCSABKAsyFi5zaWduYWxib3gudjEuUnVuRXJyb3ISIgoFdXNhZ2UYCiABKAsyEy5zaWduYWxib3gudjEuVXNhZ2USLgoKc3RhcnRfdGltZRgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHBvc2l0aW9uGA0gASgEEiQKBGtpbmQYDiABKA4yFi5zaWduYWxib3gudjEuU3RlcEtpbmQSEAoIc2VxdWVuY2UYDyABKA0SFgoOc3RhcnRfcG9zaXRpb24YECABKAQSLQoJd2FrZV90aW1lGBEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIUCgxjaGlsZF9ydW5faWQYEiABKAkSEQoJdGhyZWFkX2lkGBMgASgJEhoKEnJldXNlZF9mcm9tX3J1bl9pZBgUIAEoCRIWCg5vdXRwdXRfb21pdHRlZBgVIAEoCCLUBAoIVG9vbENhbGwSFAoMdG9vbF9jYWxsX2lkGAEgASgJEg4KBnJ1bl9pZBgCIAEoCRIPCgdzdGVwX2lkGAMgASgJEgsKA2tleRgEIAEoCRIMCgR0b29sGAUgASgJEigKBmVmZmVjdBgGIAEoDjIYLnNpZ25hbGJveC52MS5Ub29sRWZmZWN0EhIKCmlkZW1wb3RlbnQYByABKAgSLAoGc3RhdHVzGAggASgOMhwuc2lnbmFsYm94LnYxLlRvb2xDYWxsU3RhdHVzEikKCWFyZ3VtZW50cxgJIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRImCgZyZXN1bHQYCiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSJQoFZXJyb3IYCyABKAsyFi5zaWduYWxib3gudjEuUnVuRXJyb3ISDAoEbm90ZRgMIAEoCRIPCgdhdHRlbXB0GA0gASgNEi4KCnN0YXJ0X3RpbWUYDiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghwb3NpdGlvbhgQIAEoBBIQCghzZXF1ZW5jZRgRIAEoDRIWCg5zdGFydF9wb3NpdGlvbhgSIAEoBBIPCgd2ZXJzaW9uGBMgASgJEhIKCnJldmVyc2libGUYFCABKAgSGgoScmV1c2VkX2Zyb21fcnVuX2lkGBUgASgJEhYKDnJlc3VsdF9vbWl0dGVkGBYgASgIKoQBCgtQYXVzZVJlYXNvbhIcChhQQVVTRV9SRUFTT05fVU5TUEVDSUZJRUQQABIZChVQQVVTRV9SRUFTT05fT1BFUkFUT1IQARIXChNQQVVTRV9SRUFTT05fQlVER0VUEAISIwofUEFVU0VfUkVBU09OX0FUVEVNUFRTX0VYSEFVU1RFRBADKloKC09uRXhoYXVzdGVkEhwKGE9OX0VYSEFVU1RFRF9VTlNQRUNJRklFRBAAEhUKEU9OX0VYSEFVU1RFRF9GQUlMEAESFgoST05fRVhIQVVTVEVEX1BBVVNFEAIqzwEKCVJ1blN0YXR1cxIaChZSVU5fU1RBVFVTX1VOU1BFQ0lGSUVEEAASFQoRUlVOX1NUQVRVU19RVUVVRUQQARIWChJSVU5fU1RBVFVTX1JVTk5JTkcQAhIWChJSVU5fU1RBVFVTX1dBSVRJTkcQAxIVChFSVU5fU1RBVFVTX1BBVVNFRBAEEhgKFFJVTl9TVEFUVVNfU1VDQ0VFREVEEAUSFQoRUlVOX1NUQVRVU19GQUlMRUQQBhIXChNSVU5fU1RBVFVTX0NBTkNFTEVEEAcq+wEKDFJ1bkVuZFJlYXNvbhIeChpSVU5fRU5EX1JFQVNPTl9VTlNQRUNJRklFRBAAEhwKGFJVTl9FTkRfUkVBU09OX0NPTVBMRVRFRBABEiEKHVJVTl9FTkRfUkVBU09OX0hBTkRMRVJfRkFJTEVEEAISJQohUlVOX0VORF9SRUFTT05fQVRURU1QVFNfRVhIQVVTVEVEEAMSJAogUlVOX0VORF9SRUFTT05fREVBRExJTkVfRVhDRUVERUQQBBIbChdSVU5fRU5EX1JFQVNPTl9DQU5DRUxFRBAFEiAKHFJVTl9FTkRfUkVBU09OX1BPTElDWV9ERU5JRUQQBiqRAQoIU3RlcEtpbmQSGQoVU1RFUF9LSU5EX1VOU1BFQ0lGSUVEEAASFgoSU1RFUF9LSU5EX0ZVTkNUSU9OEAESEwoPU1RFUF9LSU5EX01PREVMEAISEwoPU1RFUF9LSU5EX1NMRUVQEAMSEQoNU1RFUF9LSU5EX1JVThAEEhUKEVNURVBfS0lORF9NRVNTQUdFEAUqkAEKClN0ZXBTdGF0dXMSGwoXU1RFUF9TVEFUVVNfVU5TUEVDSUZJRUQQABIXChNTVEVQX1NUQVRVU19SVU5OSU5HEAESGQoVU1RFUF9TVEFUVVNfQ09NUExFVEVEEAISFgoSU1RFUF9TVEFUVVNfRkFJTEVEEAMSGQoVU1RFUF9TVEFUVVNfQUJBTkRPTkVEEAQqdgoKVG9vbEVmZmVjdBIbChdUT09MX0VGRkVDVF9VTlNQRUNJRklFRBAAEhQKEFRPT0xfRUZGRUNUX1JFQUQQARIVChFUT09MX0VGRkVDVF9XUklURRACEh4KGlRPT0xfRUZGRUNUX0VYVEVSTkFMX1dSSVRFEAMqiAIKDlRvb2xDYWxsU3RhdHVzEiAKHFRPT0xfQ0FMTF9TVEFUVVNfVU5TUEVDSUZJRUQQABIeChpUT09MX0NBTExfU1RBVFVTX1JFUVVFU1RFRBABEhoKFlRPT0xfQ0FMTF9TVEFUVVNfR0FURUQQAhIcChhUT09MX0NBTExfU1RBVFVTX1NUQVJURUQQAxIeChpUT09MX0NBTExfU1RBVFVTX1NVQ0NFRURFRBAEEhsKF1RPT0xfQ0FMTF9TVEFUVVNfRkFJTEVEEAUSHAoYVE9PTF9DQUxMX1NUQVRVU19VTktOT1dOEAYSHwobVE9PTF9DQUxMX1NUQVRVU19SRUNPTkNJTEVEEAdiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_signalbox_v1_common]);
+  fileDesc("ChZzaWduYWxib3gvdjEvcnVuLnByb3RvEgxzaWduYWxib3gudjEi4goKA1J1bhIOCgZydW5faWQYASABKAkSFAoMd29ya3NwYWNlX2lkGAIgASgJEg8KB3Jvb21faWQYAyABKAkSEAoIYWdlbnRfaWQYBCABKAkSDwoHaGFuZGxlchgFIAEoCRINCgVxdWV1ZRgGIAEoCRInCgZzdGF0dXMYByABKA4yFy5zaWduYWxib3gudjEuUnVuU3RhdHVzEi4KCmVuZF9yZWFzb24YCCABKA4yGi5zaWduYWxib3gudjEuUnVuRW5kUmVhc29uEg8KB2F0dGVtcHQYCSABKA0SFwoPZmFpbGVkX2F0dGVtcHRzGAogASgNEiUKBWlucHV0GAsgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiYKBm91dHB1dBgMIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIlCgVlcnJvchgNIAEoCzIWLnNpZ25hbGJveC52MS5SdW5FcnJvchItCgZsYWJlbHMYDiADKAsyHS5zaWduYWxib3gudjEuUnVuLkxhYmVsc0VudHJ5EiAKBHpvbmUYDyABKA4yEi5zaWduYWxib3gudjEuWm9uZRIvCgxyZXRyeV9wb2xpY3kYECABKAsyGS5zaWduYWxib3gudjEuUmV0cnlQb2xpY3kSLwoLY3JlYXRlX3RpbWUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnN0YXJ0X3RpbWUYEiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGBMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIyCg5hdmFpbGFibGVfdGltZRgUIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoNZGVhZGxpbmVfdGltZRgVIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNQoRbGVhc2VfZXhwaXJlX3RpbWUYFiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXdvcmtlcl9pZBgXIAEoCRIiCgV1c2FnZRgYIAEoCzITLnNpZ25hbGJveC52MS5Vc2FnZRIRCgl0aHJlYWRfaWQYGSABKAkSEgoKc2Vzc2lvbl9pZBgaIAEoCRIVCg1wYXJlbnRfcnVuX2lkGBsgASgJEioKCWNyZWF0ZV9ieRgcIAEoCzIXLnNpZ25hbGJveC52MS5QcmluY2lwYWwSEAoIcG9zaXRpb24YHSABKAQSEAoIcHJpb3JpdHkYHiABKA0SFwoPY29uY3VycmVuY3lfa2V5GB8gASgJEiQKBmJ1ZGdldBggIAEoCzIULnNpZ25hbGJveC52MS5CdWRnZXQSKwoKd2FpdGluZ19vbhghIAEoCzIXLnNpZ25hbGJveC52MS5XYWl0aW5nT24SIgoFcGF1c2UYIiABKAsyEy5zaWduYWxib3gudjEuUGF1c2USFwoPcGF1c2VfcmVxdWVzdGVkGCMgASgIEg0KBWRlcHRoGCQgASgNEhMKC2Jhc2VfcnVuX2lkGCUgASgJEhUKDWJhc2VfcG9zaXRpb24YJiABKAQSLgoLYWN0aXZlX3RpbWUYJyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLgoKY2xhaW1fdGltZRgoIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEgoKbWVzc2FnZV9pZBgpIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIp4BCgZCdWRnZXQSEgoKbWF4X3Rva2VucxgBIAEoBBIXCg9tYXhfY29zdF9taWNyb3MYAiABKAQSEQoJbWF4X3N0ZXBzGAMgASgEEhYKDm1heF90b29sX2NhbGxzGAQgASgEEjwKD21heF9hY3RpdmVfdGltZRgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIIukgFqgECMgAiPAoJV2FpdGluZ09uEi8KCmNvbmRpdGlvbnMYASADKAsyGy5zaWduYWxib3gudjEuV2FrZUNvbmRpdGlvbiLaAQoNV2FrZUNvbmRpdGlvbhIqCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEgAEisKCGNoaWxkcmVuGAIgASgLMhcuc2lnbmFsYm94LnYxLkNoaWxkUnVuc0gAEiwKB21lc3NhZ2UYAyABKAsyGS5zaWduYWxib3gudjEuTWVzc2FnZVdhaXRIABIuCghhcHByb3ZhbBgEIAEoCzIaLnNpZ25hbGJveC52MS5BcHByb3ZhbFdhaXRIAEISCgljb25kaXRpb24SBbpIAggBIk4KDEFwcHJvdmFsV2FpdBI+CgthcHByb3ZhbF9pZBgBIAEoCUIpukgmciQyIl5hcHByX1swLTddWzAtOUEtSEpLTU5QLVRWLVpdezI1fSQiUgoJQ2hpbGRSdW5zEkUKB3J1bl9pZHMYASADKAlCNLpIMZIBLggBEJBOGAEiJXIjMiFecnVuX1swLTddWzAtOUEtSEpLTU5QLVRWLVpdezI1fSQiWAoLTWVzc2FnZVdhaXQSMwoJdGhyZWFkX2lkGAEgASgJQiC6SB1yGzIZXih0aF9bMC05QS1aYS16XXsxLDQwfSk/JBIUCgxhZnRlcl9udW1iZXIYAiABKA0i2wEKClJ1bk1lc3NhZ2USEgoKbWVzc2FnZV9pZBgBIAEoCRIRCgl0aHJlYWRfaWQYAiABKAkSDgoGbnVtYmVyGAMgASgNEicKB2NvbnRlbnQYBCABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSKgoJY3JlYXRlX2J5GAUgASgLMhcuc2lnbmFsYm94LnYxLlByaW5jaXBhbBIvCgtjcmVhdGVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcG9zaXRpb24YByABKAQimwEKBVBhdXNlEikKBnJlYXNvbhgBIAEoDjIZLnNpZ25hbGJveC52MS5QYXVzZVJlYXNvbhIMCgRub3RlGAIgASgJEi4KCnBhdXNlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKCHBhdXNlX2J5GAQgASgLMhcuc2lnbmFsYm94LnYxLlByaW5jaXBhbCJQCghSdW5FcnJvchIVCgRjb2RlGAEgASgJQge6SARyAhhkEhoKB21lc3NhZ2UYAiABKAlCCbpIBnIEGNCGAxIRCglyZXRyeWFibGUYAyABKAgi1AIKC1JldHJ5UG9saWN5Eh0KDG1heF9hdHRlbXB0cxgBIAEoDUIHukgEKgIYZBJCCg9pbml0aWFsX2JhY2tvZmYYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CDrpIC6oBCCIECICjBTIAEjgKEmJhY2tvZmZfbXVsdGlwbGllchgDIAEoAUIcukgZ2AEBEhRAARkAAAAAAAAkQCkAAAAAAADwPxI+CgttYXhfYmFja29mZhgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIOukgLqgEIIgQIgKMFMgASLQoTbm9uX3JldHJ5YWJsZV9jb2RlcxgFIAMoCUIQukgNkgEKEDIiBnIEEAEYZBI5Cgxvbl9leGhhdXN0ZWQYBiABKA4yGS5zaWduYWxib3gudjEuT25FeGhhdXN0ZWRCCLpIBYIBAhABIvgECgRTdGVwEg8KB3N0ZXBfaWQYASABKAkSDgoGcnVuX2lkGAIgASgJEgsKA2tleRgDIAEoCRIMCgRuYW1lGAQgASgJEigKBnN0YXR1cxgFIAEoDjIYLnNpZ25hbGJveC52MS5TdGVwU3RhdHVzEg8KB2F0dGVtcHQYBiABKA0SJQoFaW5wdXQYByABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSJgoGb3V0cHV0GAggASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiUKBWVycm9yGAkgASgLMhYuc2lnbmFsYm94LnYxLlJ1bkVycm9yEiIKBXVzYWdlGAogASgLMhMuc2lnbmFsYm94LnYxLlVzYWdlEi4KCnN0YXJ0X3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghwb3NpdGlvbhgNIAEoBBIkCgRraW5kGA4gASgOMhYuc2lnbmFsYm94LnYxLlN0ZXBLaW5kEhAKCHNlcXVlbmNlGA8gASgNEhYKDnN0YXJ0X3Bvc2l0aW9uGBAgASgEEi0KCXdha2VfdGltZRgRIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMY2hpbGRfcnVuX2lkGBIgASgJEhEKCXRocmVhZF9pZBgTIAEoCRIaChJyZXVzZWRfZnJvbV9ydW5faWQYFCABKAkSFgoOb3V0cHV0X29taXR0ZWQYFSABKAgSEwoLYXBwcm92YWxfaWQYFiABKAkimgYKCFRvb2xDYWxsEhQKDHRvb2xfY2FsbF9pZBgBIAEoCRIOCgZydW5faWQYAiABKAkSDwoHc3RlcF9pZBgDIAEoCRILCgNrZXkYBCABKAkSDAoEdG9vbBgFIAEoCRIoCgZlZmZlY3QYBiABKA4yGC5zaWduYWxib3gudjEuVG9vbEVmZmVjdBISCgppZGVtcG90ZW50GAcgASgIEiwKBnN0YXR1cxgIIAEoDjIcLnNpZ25hbGJveC52MS5Ub29sQ2FsbFN0YXR1cxIpCglhcmd1bWVudHMYCSABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSJgoGcmVzdWx0GAogASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiUKBWVycm9yGAsgASgLMhYuc2lnbmFsYm94LnYxLlJ1bkVycm9yEgwKBG5vdGUYDCABKAkSDwoHYXR0ZW1wdBgNIAEoDRIuCgpzdGFydF90aW1lGA4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghlbmRfdGltZRgPIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcG9zaXRpb24YECABKAQSEAoIc2VxdWVuY2UYESABKA0SFgoOc3RhcnRfcG9zaXRpb24YEiABKAQSDwoHdmVyc2lvbhgTIAEoCRISCgpyZXZlcnNpYmxlGBQgASgIEhoKEnJldXNlZF9mcm9tX3J1bl9pZBgVIAEoCRIWCg5yZXN1bHRfb21pdHRlZBgWIAEoCBIOCgZ0YXJnZXQYFyABKAkSEwoLYXBwcm92YWxfaWQYGCABKAkSFAoMcmVhc29uX2NvZGVzGBkgAygJEhQKDG1hdGNoZWRfcnVsZRgaIAEoCRIWCg5wb2xpY3lfdmVyc2lvbhgbIAEoBBISCgpnYXRlX2NvdW50GBwgASgNEhUKDXN0b3BfcG9zaXRpb24YHSABKAQSMAoMcmVxdWVzdF90aW1lGB4gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCqiAQoLUGF1c2VSZWFzb24SHAoYUEFVU0VfUkVBU09OX1VOU1BFQ0lGSUVEEAASGQoVUEFVU0VfUkVBU09OX09QRVJBVE9SEAESFwoTUEFVU0VfUkVBU09OX0JVREdFVBACEiMKH1BBVVNFX1JFQVNPTl9BVFRFTVBUU19FWEhBVVNURUQQAxIcChhQQVVTRV9SRUFTT05fS0lMTF9TV0lUQ0gQBCpaCgtPbkV4aGF1c3RlZBIcChhPTl9FWEhBVVNURURfVU5TUEVDSUZJRUQQABIVChFPTl9FWEhBVVNURURfRkFJTBABEhYKEk9OX0VYSEFVU1RFRF9QQVVTRRACKs8BCglSdW5TdGF0dXMSGgoWUlVOX1NUQVRVU19VTlNQRUNJRklFRBAAEhUKEVJVTl9TVEFUVVNfUVVFVUVEEAESFgoSUlVOX1NUQVRVU19SVU5OSU5HEAISFgoSUlVOX1NUQVRVU19XQUlUSU5HEAMSFQoRUlVOX1NUQVRVU19QQVVTRUQQBBIYChRSVU5fU1RBVFVTX1NVQ0NFRURFRBAFEhUKEVJVTl9TVEFUVVNfRkFJTEVEEAYSFwoTUlVOX1NUQVRVU19DQU5DRUxFRBAHKvsBCgxSdW5FbmRSZWFzb24SHgoaUlVOX0VORF9SRUFTT05fVU5TUEVDSUZJRUQQABIcChhSVU5fRU5EX1JFQVNPTl9DT01QTEVURUQQARIhCh1SVU5fRU5EX1JFQVNPTl9IQU5ETEVSX0ZBSUxFRBACEiUKIVJVTl9FTkRfUkVBU09OX0FUVEVNUFRTX0VYSEFVU1RFRBADEiQKIFJVTl9FTkRfUkVBU09OX0RFQURMSU5FX0VYQ0VFREVEEAQSGwoXUlVOX0VORF9SRUFTT05fQ0FOQ0VMRUQQBRIgChxSVU5fRU5EX1JFQVNPTl9QT0xJQ1lfREVOSUVEEAYqqQEKCFN0ZXBLaW5kEhkKFVNURVBfS0lORF9VTlNQRUNJRklFRBAAEhYKElNURVBfS0lORF9GVU5DVElPThABEhMKD1NURVBfS0lORF9NT0RFTBACEhMKD1NURVBfS0lORF9TTEVFUBADEhEKDVNURVBfS0lORF9SVU4QBBIVChFTVEVQX0tJTkRfTUVTU0FHRRAFEhYKElNURVBfS0lORF9BUFBST1ZBTBAGKpABCgpTdGVwU3RhdHVzEhsKF1NURVBfU1RBVFVTX1VOU1BFQ0lGSUVEEAASFwoTU1RFUF9TVEFUVVNfUlVOTklORxABEhkKFVNURVBfU1RBVFVTX0NPTVBMRVRFRBACEhYKElNURVBfU1RBVFVTX0ZBSUxFRBADEhkKFVNURVBfU1RBVFVTX0FCQU5ET05FRBAEKnYKClRvb2xFZmZlY3QSGwoXVE9PTF9FRkZFQ1RfVU5TUEVDSUZJRUQQABIUChBUT09MX0VGRkVDVF9SRUFEEAESFQoRVE9PTF9FRkZFQ1RfV1JJVEUQAhIeChpUT09MX0VGRkVDVF9FWFRFUk5BTF9XUklURRADKqUCCg5Ub29sQ2FsbFN0YXR1cxIgChxUT09MX0NBTExfU1RBVFVTX1VOU1BFQ0lGSUVEEAASHgoaVE9PTF9DQUxMX1NUQVRVU19SRVFVRVNURUQQARIaChZUT09MX0NBTExfU1RBVFVTX0dBVEVEEAISHAoYVE9PTF9DQUxMX1NUQVRVU19TVEFSVEVEEAMSHgoaVE9PTF9DQUxMX1NUQVRVU19TVUNDRUVERUQQBBIbChdUT09MX0NBTExfU1RBVFVTX0ZBSUxFRBAFEhwKGFRPT0xfQ0FMTF9TVEFUVVNfVU5LTk9XThAGEh8KG1RPT0xfQ0FMTF9TVEFUVVNfUkVDT05DSUxFRBAHEhsKF1RPT0xfQ0FMTF9TVEFUVVNfREVOSUVEEAhiBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_signalbox_v1_common]);
 
 /**
  * Run is one piece of work given to a handler: created, claimed by a worker under a lease, ended exactly once.
@@ -303,6 +303,13 @@ export type Run = Message<"signalbox.v1.Run"> & {
    * @generated from field: google.protobuf.Timestamp claim_time = 40;
    */
   claimTime?: Timestamp | undefined;
+
+  /**
+   * message_id is the message that the run answers: its answer is posted in the message's room; empty for none.
+   *
+   * @generated from field: string message_id = 41;
+   */
+  messageId: string;
 };
 
 /**
@@ -418,6 +425,14 @@ export type WakeCondition = Message<"signalbox.v1.WakeCondition"> & {
      */
     value: MessageWait;
     case: "message";
+  } | {
+    /**
+     * approval has been decided, or can not be any more.
+     *
+     * @generated from field: signalbox.v1.ApprovalWait approval = 4;
+     */
+    value: ApprovalWait;
+    case: "approval";
   } | { case: undefined; value?: undefined };
 };
 
@@ -427,6 +442,27 @@ export type WakeCondition = Message<"signalbox.v1.WakeCondition"> & {
  */
 export const WakeConditionSchema: GenMessage<WakeCondition> = /*@__PURE__*/
   messageDesc(file_signalbox_v1_run, 3);
+
+/**
+ * ApprovalWait is an approval that a run waits for.
+ *
+ * @generated from message signalbox.v1.ApprovalWait
+ */
+export type ApprovalWait = Message<"signalbox.v1.ApprovalWait"> & {
+  /**
+   * approval_id is an approval that this run has asked for.
+   *
+   * @generated from field: string approval_id = 1;
+   */
+  approvalId: string;
+};
+
+/**
+ * Describes the message signalbox.v1.ApprovalWait.
+ * Use `create(ApprovalWaitSchema)` to create a new message.
+ */
+export const ApprovalWaitSchema: GenMessage<ApprovalWait> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run, 4);
 
 /**
  * ChildRuns are runs that a run waits for.
@@ -447,7 +483,7 @@ export type ChildRuns = Message<"signalbox.v1.ChildRuns"> & {
  * Use `create(ChildRunsSchema)` to create a new message.
  */
 export const ChildRunsSchema: GenMessage<ChildRuns> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run, 4);
+  messageDesc(file_signalbox_v1_run, 5);
 
 /**
  * MessageWait is a message that a run waits for.
@@ -475,7 +511,7 @@ export type MessageWait = Message<"signalbox.v1.MessageWait"> & {
  * Use `create(MessageWaitSchema)` to create a new message.
  */
 export const MessageWaitSchema: GenMessage<MessageWait> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run, 5);
+  messageDesc(file_signalbox_v1_run, 6);
 
 /**
  * RunMessage is something that was said to a run: a person's answer, the body of a webhook.
@@ -538,7 +574,7 @@ export type RunMessage = Message<"signalbox.v1.RunMessage"> & {
  * Use `create(RunMessageSchema)` to create a new message.
  */
 export const RunMessageSchema: GenMessage<RunMessage> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run, 6);
+  messageDesc(file_signalbox_v1_run, 7);
 
 /**
  * Pause is why a run stands still.
@@ -580,7 +616,7 @@ export type Pause = Message<"signalbox.v1.Pause"> & {
  * Use `create(PauseSchema)` to create a new message.
  */
 export const PauseSchema: GenMessage<Pause> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run, 7);
+  messageDesc(file_signalbox_v1_run, 8);
 
 /**
  * RunError is a failure as its handler described it.
@@ -615,7 +651,7 @@ export type RunError = Message<"signalbox.v1.RunError"> & {
  * Use `create(RunErrorSchema)` to create a new message.
  */
 export const RunErrorSchema: GenMessage<RunError> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run, 8);
+  messageDesc(file_signalbox_v1_run, 9);
 
 /**
  * RetryPolicy says how failed attempts are repeated. Unset fields take the default.
@@ -672,7 +708,7 @@ export type RetryPolicy = Message<"signalbox.v1.RetryPolicy"> & {
  * Use `create(RetryPolicySchema)` to create a new message.
  */
 export const RetryPolicySchema: GenMessage<RetryPolicy> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run, 9);
+  messageDesc(file_signalbox_v1_run, 10);
 
 /**
  * Step is a recorded part of a run: done once, its output answered from the record ever after.
@@ -827,6 +863,13 @@ export type Step = Message<"signalbox.v1.Step"> & {
    * @generated from field: bool output_omitted = 21;
    */
   outputOmitted: boolean;
+
+  /**
+   * approval_id is the approval that a step of STEP_KIND_APPROVAL waits for.
+   *
+   * @generated from field: string approval_id = 22;
+   */
+  approvalId: string;
 };
 
 /**
@@ -834,7 +877,7 @@ export type Step = Message<"signalbox.v1.Step"> & {
  * Use `create(StepSchema)` to create a new message.
  */
 export const StepSchema: GenMessage<Step> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run, 10);
+  messageDesc(file_signalbox_v1_run, 11);
 
 /**
  * ToolCall is a call of a tool by a run.
@@ -996,6 +1039,63 @@ export type ToolCall = Message<"signalbox.v1.ToolCall"> & {
    * @generated from field: bool result_omitted = 22;
    */
   resultOmitted: boolean;
+
+  /**
+   * target is what it is done to, for people and rules; empty for none.
+   *
+   * @generated from field: string target = 23;
+   */
+  target: string;
+
+  /**
+   * approval_id is the approval that the call waits for, or was started with; empty for none.
+   *
+   * @generated from field: string approval_id = 24;
+   */
+  approvalId: string;
+
+  /**
+   * reason_codes say why the policy decided as it did, the last time that it was asked.
+   *
+   * @generated from field: repeated string reason_codes = 25;
+   */
+  reasonCodes: string[];
+
+  /**
+   * matched_rule is the rule that decided then.
+   *
+   * @generated from field: string matched_rule = 26;
+   */
+  matchedRule: string;
+
+  /**
+   * policy_version is the version of the policy that decided then.
+   *
+   * @generated from field: uint64 policy_version = 27;
+   */
+  policyVersion: bigint;
+
+  /**
+   * gate_count is how often the call was held back.
+   *
+   * @generated from field: uint32 gate_count = 28;
+   */
+  gateCount: number;
+
+  /**
+   * stop_position is the place in the log at which a kill switch held the call back last; 0 when none did, or it has started
+   * since.
+   *
+   * @generated from field: uint64 stop_position = 29;
+   */
+  stopPosition: bigint;
+
+  /**
+   * request_time is when the call was asked for first.
+   *
+   * @generated from field: google.protobuf.Timestamp request_time = 30;
+   */
+  requestTime?: Timestamp | undefined;
 };
 
 /**
@@ -1003,7 +1103,7 @@ export type ToolCall = Message<"signalbox.v1.ToolCall"> & {
  * Use `create(ToolCallSchema)` to create a new message.
  */
 export const ToolCallSchema: GenMessage<ToolCall> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run, 11);
+  messageDesc(file_signalbox_v1_run, 12);
 
 /**
  * PauseReason is the kind of cause of a pause.
@@ -1038,6 +1138,13 @@ export const PauseReason = {
    * @generated from enum value: PAUSE_REASON_ATTEMPTS_EXHAUSTED = 3;
    */
   ATTEMPTS_EXHAUSTED: 3,
+
+  /**
+   * A kill switch has stopped an external write of the run.
+   *
+   * @generated from enum value: PAUSE_REASON_KILL_SWITCH = 4;
+   */
+  KILL_SWITCH: 4,
 } as const;
 
 /**
@@ -1286,6 +1393,13 @@ export const StepKind = {
    * @generated from enum value: STEP_KIND_MESSAGE = 5;
    */
   MESSAGE: 5,
+
+  /**
+   * Waits for an approval.
+   *
+   * @generated from enum value: STEP_KIND_APPROVAL = 6;
+   */
+  APPROVAL: 6,
 } as const;
 
 /**
@@ -1465,6 +1579,13 @@ export const ToolCallStatus = {
    * @generated from enum value: TOOL_CALL_STATUS_RECONCILED = 7;
    */
   RECONCILED: 7,
+
+  /**
+   * Refused for good: the policy does not allow it, or nobody approved it. See error.
+   *
+   * @generated from enum value: TOOL_CALL_STATUS_DENIED = 8;
+   */
+  DENIED: 8,
 } as const;
 
 /**

@@ -1,0 +1,50 @@
+import { create } from "@bufbuild/protobuf";
+import { type Principal, PrincipalSchema, PrincipalType } from "../../gen/signalbox/v1/common_pb.ts";
+
+/** The longest chain of those on whose behalf somebody acts; what is farther away is left out. */
+export const maxChain = 8;
+
+const names: Record<PrincipalType, string> = {
+  [PrincipalType.USER]: "user",
+  [PrincipalType.AGENT]: "agent",
+  [PrincipalType.SERVICE]: "service",
+  [PrincipalType.UNSPECIFIED]: "unknown",
+};
+
+const types: Readonly<Record<string, PrincipalType>> = {
+  user: PrincipalType.USER,
+  agent: PrincipalType.AGENT,
+  service: PrincipalType.SERVICE,
+};
+
+/** `user:alice`, as policies, filters and headers write a principal; those on whose behalf it acts are left out. */
+export function principalName({ type, id }: Pick<Principal, "type" | "id">): string {
+  return `${names[type]}:${id}`;
+}
+
+/** The principal of a name like `user:alice`; undefined when it is none. */
+export function principalOfName(name: string): Principal | undefined {
+  const [, kind = "", id = ""] = /^(user|agent|service):([!-~]{1,200})$/.exec(name) ?? [];
+  const type = types[kind];
+  return type === undefined ? undefined : create(PrincipalSchema, { type, id });
+}
+
+/**
+ * Who stands behind a call, without a chain: the first who is no program, so that somebody who comes through a gateway counts
+ * as themselves, and an agent never counts as the person for whom it acts. A program that acts for nobody is itself.
+ */
+export function personBehind(principal: Principal): Principal {
+  const chain = [principal, ...principal.onBehalfOf];
+  const { type, id } = chain.find((each) => each.type !== PrincipalType.SERVICE) ?? principal;
+  return create(PrincipalSchema, { type, id });
+}
+
+/** The principal, acting on behalf of others, nearest first. */
+export function onBehalfOf(principal: Principal, chain: readonly Principal[]): Principal {
+  const flat = chain.flatMap((each) => [each, ...each.onBehalfOf]).map(({ type, id }) => ({ type, id }));
+  return create(PrincipalSchema, {
+    type: principal.type,
+    id: principal.id,
+    onBehalfOf: [...principal.onBehalfOf, ...flat].slice(0, maxChain),
+  });
+}
