@@ -1,13 +1,20 @@
 import { AgentService } from "../../gen/signalbox/v1/agent_service_pb.ts";
+import { ApprovalService } from "../../gen/signalbox/v1/approval_service_pb.ts";
 import { DocumentService } from "../../gen/signalbox/v1/document_service_pb.ts";
 import { EngineService } from "../../gen/signalbox/v1/engine_service_pb.ts";
 import { EventService } from "../../gen/signalbox/v1/event_service_pb.ts";
+import { IncidentService } from "../../gen/signalbox/v1/incident_service_pb.ts";
+import { PipelineService } from "../../gen/signalbox/v1/pipeline_service_pb.ts";
+import { PolicyService } from "../../gen/signalbox/v1/policy_service_pb.ts";
 import { QueueService } from "../../gen/signalbox/v1/queue_service_pb.ts";
+import { RoomService } from "../../gen/signalbox/v1/room_service_pb.ts";
 import { RunService } from "../../gen/signalbox/v1/run_service_pb.ts";
 import { ScheduleService } from "../../gen/signalbox/v1/schedule_service_pb.ts";
 import { SessionService } from "../../gen/signalbox/v1/session_service_pb.ts";
 import { createAgents } from "../agents/agents.ts";
 import { agentRoutes } from "../agents/service.ts";
+import type { Approvals } from "../approvals/approvals.ts";
+import { approvalRoutes } from "../approvals/service.ts";
 import type { Deltas } from "../deltas/deltas.ts";
 import { createDocuments } from "../documents/documents.ts";
 import { createHttpEmbedder } from "../documents/http-embedder.ts";
@@ -17,18 +24,26 @@ import type { Aggregates } from "../eventlog/aggregates.ts";
 import type { Feed } from "../eventlog/feed.ts";
 import { createEvents } from "../events/events.ts";
 import { eventRoutes } from "../events/service.ts";
+import type { OpenAlarm } from "../incidents/alarm.ts";
+import type { Incidents } from "../incidents/incidents.ts";
+import { incidentRoutes } from "../incidents/service.ts";
 import type { Heartbeats } from "../jobs/heartbeats.ts";
 import type { Jobs } from "../jobs/jobs.ts";
 import { createLeaseTokens } from "../jobs/lease-token.ts";
 import { systemClock as clock } from "../kernel/clock.ts";
 import { randomIds as ids } from "../kernel/ids.ts";
+import { createPipeline } from "../pipeline/pipeline.ts";
+import { pipelineRoutes } from "../pipeline/service.ts";
+import { policyRoutes } from "../policy/service.ts";
 import { createQueues } from "../queues/queues.ts";
 import { queueRoutes } from "../queues/service.ts";
 import type { Positions } from "../readmodel/positions.ts";
+import { roomRoutes, type RoomParts } from "../rooms/service.ts";
 import { isOpen, runNotFound } from "../runs/decider.ts";
 import { createEngine } from "../runs/engine.ts";
 import { createEngineCalls } from "../runs/engine-calls.ts";
 import { engineRoutes } from "../runs/engine-service.ts";
+import { createLeasedRuns } from "../runs/leased-runs.ts";
 import { createLiveOutput } from "../runs/live-output.ts";
 import { queueInUse, queuesInUse } from "../runs/queue-queries.ts";
 import { createRunLists } from "../runs/queries.ts";
@@ -36,6 +51,7 @@ import { createRunRecord } from "../runs/run-record.ts";
 import { createRuns } from "../runs/runs.ts";
 import { runRoutes } from "../runs/service.ts";
 import type { RunState } from "../runs/state.ts";
+import { createStepApprovals } from "../runs/step-approvals.ts";
 import { createWork } from "../runs/work.ts";
 import type { Schedules } from "../schedules/schedules.ts";
 import { scheduleRoutes } from "../schedules/service.ts";
@@ -45,6 +61,7 @@ import type { Registry } from "../workers/registry.ts";
 import { createWorkers } from "../workers/workers.ts";
 import { openServer, type Server } from "../server/server.ts";
 import { createMetrics } from "./metrics.ts";
+import type { PolicyParts } from "./policy.ts";
 import type { ServeOptions } from "./serve.ts";
 import type { Stores } from "./stores.ts";
 
@@ -58,6 +75,11 @@ const services = [
   ScheduleService,
   SessionService,
   DocumentService,
+  IncidentService,
+  PipelineService,
+  RoomService,
+  PolicyService,
+  ApprovalService,
 ];
 
 /** The largest request message. The broker takes more, so what comes in can always be stored and read back. */
@@ -73,8 +95,13 @@ export interface Parts extends Stores {
   readonly aggregates: Aggregates<RunState>;
   readonly heartbeats: Heartbeats;
   readonly schedules: Schedules;
+  readonly rooms: RoomParts;
+  readonly policy: PolicyParts;
+  readonly approvals: Approvals;
   readonly deltas: Deltas;
   readonly registry: Registry;
+  readonly incidents: Incidents;
+  readonly alarm: OpenAlarm;
 }
 
 /** Opens the server with every service on it. */
@@ -103,8 +130,24 @@ export function openApi(options: ServeOptions, parts: Parts): Promise<Server> {
     limits,
     findAgent: agents.find,
   });
-  const engine = createEngine({ aggregates, record, jobs, tokens, clock, ids, limits, leaseTtlMs, heartbeats });
-  const work = createWork({ aggregates, record, tokens, limits });
+  const { alarm, approvals } = parts;
+  const { gate } = parts.policy;
+  const engine = createEngine({
+    aggregates,
+    record,
+    jobs,
+    tokens,
+    clock,
+    ids,
+    limits,
+    leaseTtlMs,
+    heartbeats,
+    alarm,
+    gate,
+  });
+  const work = createWork({ aggregates, record, tokens, limits, alarm, gate, approvals });
+  const leased = createLeasedRuns({ aggregates, alarm });
+  const stepApprovals = createStepApprovals({ leased, tokens, limits, gate, approvals, alarm });
   const liveOutput = createLiveOutput({ aggregates, tokens, deltas, clock });
   const workers = createWorkers({ registry, clock });
   const calls = createEngineCalls({ engine, work, liveOutput, reportWorker: workers.report });
@@ -155,7 +198,12 @@ export function openApi(options: ServeOptions, parts: Parts): Promise<Server> {
       queueRoutes(router, queues);
       documentRoutes(router, documents);
       scheduleRoutes(router, parts.schedules);
+      roomRoutes(router, parts.rooms);
+      policyRoutes(router, parts.policy);
+      approvalRoutes(router, approvals, stepApprovals);
       sessionRoutes(router, createSessions({ log, clock, ids, db, positions }));
+      incidentRoutes(router, parts.incidents);
+      pipelineRoutes(router, createPipeline({ postgres: parts.postgres, positions, clock }));
     },
   });
 }

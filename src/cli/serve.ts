@@ -1,20 +1,27 @@
 import { agentProjections } from "../agents/projection.ts";
+import { approvalProjections } from "../approvals/projection.ts";
+import { runApprovalReactor } from "../approvals/reactor.ts";
 import { openDeltas } from "../deltas/deltas.ts";
 import type { HttpEmbedderOptions } from "../documents/http-embedder.ts";
 import { documentProjections } from "../documents/projection.ts";
 import { createAggregates } from "../eventlog/aggregates.ts";
 import { openFeed } from "../eventlog/feed.ts";
+import { incidentProjections } from "../incidents/projection.ts";
+import { runIncidentReactor } from "../incidents/reactor.ts";
 import { createHeartbeats } from "../jobs/heartbeats.ts";
 import { openJobs } from "../jobs/jobs.ts";
 import { systemClock } from "../kernel/clock.ts";
 import { randomIds } from "../kernel/ids.ts";
 import { fitLimits, type Limits } from "../kernel/limits.ts";
+import { policyProjections } from "../policy/projection.ts";
 import { openAdmission } from "../queues/open-admission.ts";
 import { queueProjections } from "../queues/projection.ts";
 import { createPositions } from "../readmodel/positions.ts";
 import { runProjector } from "../readmodel/projector-loop.ts";
 import type { Candidate } from "../runs/admission.ts";
 import { runProjections } from "../runs/projection.ts";
+import { roomProjections } from "../rooms/projection.ts";
+import { runRoomReactor } from "../rooms/reactor.ts";
 import { runReactors } from "../runs/reactors.ts";
 import { runAggregate } from "../runs/state.ts";
 import { scheduleProjections } from "../schedules/projection.ts";
@@ -23,7 +30,11 @@ import { sessionProjections } from "../sessions/projection.ts";
 import type { AuthSettings } from "../server/auth.ts";
 import type { Server } from "../server/server.ts";
 import { openApi } from "./api.ts";
+import { tellRuns, wireApprovals } from "./approvals.ts";
+import { wireIncidents } from "./incidents.ts";
 import { openRegistry } from "../workers/registry.ts";
+import { wirePolicy } from "./policy.ts";
+import { wireRooms } from "./rooms.ts";
 import { wireSchedules } from "./schedules.ts";
 import { openStores, type StoreOptions, streamName } from "./stores.ts";
 
@@ -35,6 +46,10 @@ export const allProjections = [
   ...scheduleProjections,
   ...sessionProjections,
   ...documentProjections,
+  ...roomProjections,
+  ...policyProjections,
+  ...approvalProjections,
+  ...incidentProjections,
 ];
 
 /** What a process of Signalbox can do, beside being a worker. */
@@ -83,6 +98,11 @@ export async function serve(options: ServeOptions): Promise<Serving> {
   const limits = fitLimits(options.limits, nats.connection.info?.max_payload ?? 0);
   const common = { postgres, schema, feed, positions, log };
   const schedules = wireSchedules({ ...stores, positions, aggregates, limits });
+  const policy = wirePolicy({ log: stores.log, feed, db: postgres.db, positions, limits });
+  const approvals = wireApprovals({ ...stores, positions, limits, book: policy.book });
+  const rooms = wireRooms({ ...stores, positions, aggregates, limits });
+  const wired = opening.use(wireIncidents({ ...stores, feed, positions, aggregates }, options));
+  const { incidents, alarm } = wired;
   if (roles.has("projector")) {
     opening.use(background((signal) => runProjector({ ...common, projections: allProjections, signal })));
   }
@@ -93,6 +113,24 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     opening.use(background((signal) => runReactors({ ...reactors, signal })));
     const timed = { ...common, schedules, clock: systemClock };
     opening.use(background((signal) => runScheduleReactor({ ...timed, signal })));
+    const deciding = {
+      ...common,
+      approvals,
+      tellRun: tellRuns(aggregates),
+      policyHashOf: policy.book.hashOf,
+      clock: systemClock,
+    };
+    opening.use(background((signal) => runApprovalReactor({ ...deciding, signal })));
+    const calling = { ...common, reactions: rooms.reactions };
+    opening.use(background((signal) => runRoomReactor({ ...calling, signal })));
+    const watching = {
+      ...common,
+      eventLog: stores.log,
+      reports: incidents,
+      findRun: wired.findRun,
+      clock: systemClock,
+    };
+    opening.use(background((signal) => runIncidentReactor({ ...watching, signal })));
   }
   let server: Server | undefined;
   if (roles.has("server")) {
@@ -101,7 +139,22 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     const registry = opening.use(
       await openRegistry({ nats, stream: streamName("WORKERS", prefix), prefix, replicas, clock, log }),
     );
-    const parts = { ...stores, feed, positions, jobs, aggregates, heartbeats, deltas, registry, schedules };
+    const parts = {
+      ...stores,
+      feed,
+      positions,
+      jobs,
+      aggregates,
+      heartbeats,
+      deltas,
+      registry,
+      schedules,
+      rooms,
+      policy,
+      approvals,
+      incidents,
+      alarm,
+    };
     server = opening.use(await openApi({ ...options, limits }, parts));
   }
   const open = opening.move();

@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import type { Zone } from "../../gen/signalbox/v1/common_pb.ts";
+import type { Principal, Zone } from "../../gen/signalbox/v1/common_pb.ts";
 import { type Event, EventSchema } from "../../gen/signalbox/v1/event_pb.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
@@ -48,6 +48,8 @@ export interface Loaded<State> {
 export interface Draft {
   readonly payload: EventPayload;
   readonly zone: Zone;
+  /** Who did it; unset for whoever called. */
+  readonly actor?: Principal;
 }
 
 /** One command to one aggregate. */
@@ -179,7 +181,7 @@ export function createAggregates<State>(
       stream: { type: key.type, id: key.id },
       streamSequence: loaded.sequence + 1n,
       type: eventTypes[draft.payload.case],
-      actor: command.call.principal,
+      actor: draft.actor ?? command.call.principal,
       zone: draft.zone,
       correlationId: command.call.correlationId,
       causationId: command.causationId ?? "",

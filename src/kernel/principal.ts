@@ -4,6 +4,9 @@ import { type Principal, PrincipalSchema, PrincipalType } from "../../gen/signal
 /** The longest chain of those on whose behalf somebody acts; what is farther away is left out. */
 export const maxChain = 8;
 
+/** Signalbox itself: what happens without anybody's call. */
+export const signalbox: Principal = create(PrincipalSchema, { type: PrincipalType.SERVICE, id: "signalbox" });
+
 const names: Record<PrincipalType, string> = {
   [PrincipalType.USER]: "user",
   [PrincipalType.AGENT]: "agent",
@@ -41,10 +44,11 @@ export function personBehind(principal: Principal): Principal {
 
 /** The principal, acting on behalf of others, nearest first. */
 export function onBehalfOf(principal: Principal, chain: readonly Principal[]): Principal {
-  const flat = chain.flatMap((each) => [each, ...each.onBehalfOf]).map(({ type, id }) => ({ type, id }));
-  return create(PrincipalSchema, {
-    type: principal.type,
-    id: principal.id,
-    onBehalfOf: [...principal.onBehalfOf, ...flat].slice(0, maxChain),
+  const all = [principal, ...chain].flatMap((each) => [each, ...each.onBehalfOf]).map(({ type, id }) => ({ type, id }));
+  // Nobody acts on behalf of themselves.
+  const [first, ...behind] = all.filter((each, index) => {
+    const before = all[index - 1];
+    return before === undefined || principalName(before) !== principalName(each);
   });
+  return create(PrincipalSchema, { ...first, onBehalfOf: behind.slice(0, maxChain) });
 }

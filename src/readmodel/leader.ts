@@ -4,7 +4,14 @@ import { sleep } from "../kernel/wait.ts";
 import type { Postgres } from "./postgres.ts";
 
 /** The advisory lock of each role that only one process may play at a time. */
-const locks = { projector: 0x5b_01, reactors: 0x5b_02, schedules: 0x5b_04 } as const;
+const locks = {
+  projector: 0x5b_01,
+  reactors: 0x5b_02,
+  schedules: 0x5b_04,
+  rooms: 0x5b_05,
+  incidents: 0x5b_08,
+  approvals: 0x5b_10,
+} as const;
 
 /** How often a standby asks for the lock. */
 const standbyMs = 500;

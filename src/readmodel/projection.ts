@@ -17,7 +17,7 @@ export interface Column<Resource> {
   readonly name: string;
   /** The Postgres type, for example `text`. */
   readonly type: string;
-  readonly value: (resource: Resource) => string | number | bigint | Date | null;
+  readonly value: (resource: Resource) => string | number | bigint | Date | Buffer | null;
 }
 
 /** How the events of the log become the rows of one table. Pure. */

@@ -1,4 +1,4 @@
-import { type Run, type StepKind, StepStatus } from "../../gen/signalbox/v1/run_pb.ts";
+import { type Run, StepKind, StepStatus } from "../../gen/signalbox/v1/run_pb.ts";
 import type { Aggregates, Loaded } from "../eventlog/aggregates.ts";
 import { derivedId } from "../kernel/ids.ts";
 import type { RunRecord } from "./run-record.ts";
@@ -11,7 +11,10 @@ const maxBases = 32;
 
 /** What a run that was retried or forked may take from the record of the run it began as. */
 export interface BaseRecord {
-  /** The step as a base run completed it; undefined when none has, or none as a step of this kind. */
+  /**
+   * The step as a base run completed it; undefined when none has, or none as a step of this kind, and for steps that wait for
+   * an approval: what people have approved is good for the run that they were asked for.
+   */
   step(workspaceId: string, run: Run, key: string, kind: StepKind): Promise<RecordedStep | undefined>;
   /** The tool call as a base run made it; undefined when none has the result of such a call of this tool. */
   toolCall(workspaceId: string, run: Run, key: string, tool: string): Promise<RecordedToolCall | undefined>;
@@ -50,6 +53,7 @@ export function createBaseRecord({ aggregates, record }: BaseRecordDeps): BaseRe
 
   return {
     async step(workspaceId, run, key, kind) {
+      if (kind === StepKind.APPROVAL) return undefined;
       for await (const { state, subject, upTo } of bases(workspaceId, run)) {
         const { runId } = state.run;
         const head = state.steps.get(derivedId("step", workspaceId, runId, key));

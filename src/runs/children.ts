@@ -3,7 +3,7 @@ import { RunStatus, RunStatusSchema } from "../../gen/signalbox/v1/run_pb.ts";
 import type { EventRecord } from "../eventlog/record.ts";
 import { enumName } from "../kernel/enum-name.ts";
 import type { Db } from "../readmodel/postgres.ts";
-import type { Background } from "./background.ts";
+import type { Background } from "../kernel/background.ts";
 import { cancelRun, isOpen } from "./decider.ts";
 import type { SystemCommand } from "./system-command.ts";
 import { endChild } from "./wait-decider.ts";

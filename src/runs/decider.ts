@@ -51,7 +51,8 @@ export function createRun(state: RunState, run: NewRun): Draft | undefined {
       { run_id: run.runId },
     );
   }
-  const { agentId, queue, input, labels, threadId, sessionId, parentRunId, priority, concurrencyKey } = run.request;
+  const { agentId, queue, input, labels, threadId, sessionId, parentRunId, priority, concurrencyKey, messageId } =
+    run.request;
   const value = create(RunCreatedSchema, {
     agentId,
     handler: run.handler,
@@ -70,6 +71,7 @@ export function createRun(state: RunState, run: NewRun): Draft | undefined {
     depth: run.depth,
     baseRunId: run.base?.runId ?? "",
     basePosition: run.base?.position ?? 0n,
+    messageId,
   });
   return { payload: { case: "runCreated", value }, zone: run.zone };
 }

@@ -18,7 +18,10 @@ import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
 import type { IdSource } from "../kernel/ids.ts";
 import { type Limits, requireStorable } from "../kernel/limits.ts";
+import { asWorker } from "./acting.ts";
 import { isOpen, runNotFound } from "./decider.ts";
+import type { Alarm, Gate } from "./gate.ts";
+import { createLeasedRuns } from "./leased-runs.ts";
 import { type ClaimAnswer, claimResponse } from "./claim-response.ts";
 import { claimRun, completeRun, failRun, isUnder, isVoid, releaseRun, requireLease } from "./lease-decider.ts";
 import type { RunRecord } from "./run-record.ts";
@@ -49,6 +52,8 @@ export interface EngineDeps {
   readonly limits: Limits;
   readonly leaseTtlMs: number;
   readonly heartbeats: Heartbeats;
+  readonly gate: Pick<Gate, "seenExternalWrites">;
+  readonly alarm: Alarm;
 }
 
 const defaultMaxWaitMs = 20_000;
@@ -56,14 +61,14 @@ const defaultMaxWaitMs = 20_000;
 /** Leases on runs. */
 export function createEngine(deps: EngineDeps): Engine {
   const { aggregates, jobs, tokens, clock, limits, leaseTtlMs } = deps;
+  const leased = createLeasedRuns(deps);
 
   async function execute(
     call: Call,
-    { runId }: LeaseTicket,
+    ticket: LeaseTicket,
     decide: (state: RunState, now: Date) => Draft | undefined,
   ): Promise<RunAt & { readonly state: LiveRun & RunState }> {
-    const { state, position } = await aggregates.execute({ call, id: runId, decide });
-    if (state.status === "absent") throw runNotFound(runId);
+    const { state, position } = await leased.execute(call, ticket, decide);
     return { state, run: state.run, position };
   }
 
@@ -132,8 +137,9 @@ export function createEngine(deps: EngineDeps): Engine {
       .execute({
         call,
         id: job.runId,
-        decide: (state) =>
+        decide: asWorker(call.principal, (state) =>
           claimRun(state, { jobId, jobPosition, redelivered, leaseId, leaseTtlMs, workerId }, clock.now()),
+        ),
       })
       .catch((error: unknown) => {
         jobs.release(ackSubject, 1_000);
@@ -166,14 +172,16 @@ export function createEngine(deps: EngineDeps): Engine {
       const ticket = tokens.open(leaseToken, call.workspaceId);
       const { state } = await aggregates.load(call.workspaceId, ticket.runId);
       if (state.status === "absent") throw runNotFound(ticket.runId);
+      const { stopped: externalWritesStopped, epoch: killEpoch } = await deps.gate.seenExternalWrites(call.workspaceId);
+      const switches = { killEpoch, externalWritesStopped };
       if (!isOpen(state) && state.endedLease?.leaseId === ticket.leaseId) {
-        return { cancelRequested: true, pauseRequested: false };
+        return { ...switches, cancelRequested: true, pauseRequested: false };
       }
       const { run } = requireLease(state, ticket);
       jobs.extend(ticket.ackSubject);
       deps.heartbeats.send(ticket.runId);
       const leaseExpireTime = timestampFromMs(clock.now().getTime() + leaseTtlMs);
-      return { cancelRequested: false, pauseRequested: run.pauseRequested, leaseExpireTime };
+      return { ...switches, cancelRequested: false, pauseRequested: run.pauseRequested, leaseExpireTime };
     },
     async release(call, { leaseToken, reason, delay }) {
       const ticket = tokens.open(leaseToken, call.workspaceId);

@@ -9,11 +9,16 @@ export interface ExternalWrites {
   readonly stopped: boolean;
   /** Position of the newest flip of a switch that holds for the workspace; 0 for none. */
   readonly epoch: bigint;
+  /** Whether they were stopped at a place in the log, the newest flips included. */
+  stoppedAt(position: bigint): boolean;
 }
 
 /** What says whether a run may act. */
 export interface Gate {
-  /** What the present policy says, kill switches included, on state that the log's leader has confirmed. STORE_UNAVAILABLE. */
+  /**
+   * What the present policy says, kill switches included, on state that the log's leader has confirmed. A context that says
+   * that external writes are stopped is judged so, even when they are not any more. STORE_UNAVAILABLE.
+   */
   judge(workspaceId: string, context: PolicyContext): Promise<PolicyDecision>;
   /** The switches as the log's leader has them. STORE_UNAVAILABLE. */
   externalWrites(workspaceId: string): Promise<ExternalWrites>;

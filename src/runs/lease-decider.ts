@@ -20,7 +20,7 @@ import type { EventType } from "../eventlog/event-type.ts";
 import { equalBytes } from "../kernel/digest.ts";
 import { SignalboxError } from "../kernel/errors.ts";
 import { deadlineExceeded, isPastDeadline, leaseEnd, runNotFound } from "./decider.ts";
-import { paused, pausedAsRequested, pausedForBudget } from "./pause-decider.ts";
+import { paused, pausedAsRequested, pausedForBudget, pausedForKillSwitch } from "./pause-decider.ts";
 import { leaseLost } from "./resource.ts";
 import { type Lease, type LiveRun, type RunState, valueDigest } from "./state.ts";
 
@@ -95,7 +95,10 @@ export function expireLease(state: RunState, leaseId: string): Draft | undefined
   return { payload: { case: "runLeaseExpired", value }, zone: state.run.zone };
 }
 
-/** run.released, or run.paused when that was asked for or the budget is used up; nothing when this lease was released before. LEASE_LOST. */
+/**
+ * run.released, or run.paused when that was asked for, a kill switch holds something back, or the budget is used up; nothing
+ * when this lease was released before. LEASE_LOST.
+ */
 export function releaseRun(
   state: RunState,
   lease: LeaseRef,
@@ -105,7 +108,7 @@ export function releaseRun(
 ): Draft | undefined {
   if (wasEndedBy(state, lease, "run.released", "run.paused")) return undefined;
   const live = requireLease(state, lease);
-  const pausing = pausedAsRequested(live) ?? pausedForBudget(live, now);
+  const pausing = pausedAsRequested(live) ?? pausedForKillSwitch(live) ?? pausedForBudget(live, now);
   if (pausing) return pausing;
   const value = create(RunReleasedSchema, {
     lease: leaseEnd(live),

@@ -2,7 +2,7 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Logger } from "pino";
 import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
 import type { Aggregates, Loaded } from "../eventlog/aggregates.ts";
-import type { EventPayload } from "../eventlog/event-type.ts";
+import { isRunPayload, type RunPayload } from "../eventlog/event-type.ts";
 import type { EventRecord } from "../eventlog/record.ts";
 import type { Jobs } from "../jobs/jobs.ts";
 import type { Clock } from "../kernel/clock.ts";
@@ -45,13 +45,15 @@ export interface OffersDeps {
 }
 
 /** What an event means for the job of its run. */
-type Meaning = "is queued" | "may be queued" | "is claimed" | "is paused" | "needs none";
+type Meaning = "is queued" | "may be queued" | "is claimed" | "is paused" | "needs none" | "nothing";
 
-const meanings: Partial<Record<EventPayload["case"], Meaning>> = {
+/** Of every event of a run: one that is forgotten here would wake its run only when the tables are compared. */
+const meanings: Record<RunPayload["case"], Meaning> = {
   runCreated: "is queued",
   runWoken: "may be queued",
   runChildEnded: "may be queued",
   runMessageReceived: "may be queued",
+  runApprovalDecided: "may be queued",
   runResumed: "may be queued",
   runClaimed: "is claimed",
   runPaused: "is paused",
@@ -59,7 +61,26 @@ const meanings: Partial<Record<EventPayload["case"], Meaning>> = {
   runSucceeded: "needs none",
   runFailed: "needs none",
   runCanceled: "needs none",
+  runReleased: "nothing",
+  runAttemptFailed: "nothing",
+  runLeaseExpired: "nothing",
+  runPauseRequested: "nothing",
+  stepStarted: "nothing",
+  stepCompleted: "nothing",
+  stepFailed: "nothing",
+  stepReused: "nothing",
+  toolCallStarted: "nothing",
+  toolCallSucceeded: "nothing",
+  toolCallFailed: "nothing",
+  toolCallReconciled: "nothing",
+  toolCallReused: "nothing",
+  toolCallGated: "nothing",
+  toolCallDenied: "nothing",
 };
+
+function meaningOf({ payload }: Event): Meaning {
+  return isRunPayload(payload) ? meanings[payload.case] : "nothing";
+}
 
 /** No job yet. */
 export function createOffers(deps: OffersDeps): Offers {
@@ -112,9 +133,9 @@ export function createOffers(deps: OffersDeps): Offers {
   }
 
   /** True when the event alone does not say what its run needs. */
-  function needsState({ event: { payload, workspaceId, stream } }: EventRecord): boolean {
-    const meaning = payload.case && meanings[payload.case];
-    if (meaning === "may be queued") return true;
+  function needsState({ event }: EventRecord): boolean {
+    const { payload, workspaceId, stream } = event;
+    if (meaningOf(event) === "may be queued") return true;
     return (
       payload.case === "runPaused" &&
       payload.value.lease === undefined &&
@@ -134,13 +155,13 @@ export function createOffers(deps: OffersDeps): Offers {
   function react({ event, position }: EventRecord, loaded: Loaded<RunState> | undefined): void {
     const { payload, workspaceId } = event;
     const runId = event.stream?.id ?? "";
-    const meaning = payload.case && meanings[payload.case];
+    const meaning = meaningOf(event);
     if (payload.case === "runCreated") offer(newCandidate(event, payload.value));
     else if (meaning === "may be queued") {
       if (loaded) consider(loaded, position);
     } else if (meaning === "is claimed") admission.claimed(workspaceId, runId, position, msOf(event.createTime));
     else if (meaning === "is paused" && loaded?.state.status === "running") consider(loaded);
-    else if (meaning !== undefined) admission.leave(workspaceId, runId, position);
+    else if (meaning !== "nothing") admission.leave(workspaceId, runId, position);
   }
 
   async function count(workspaceId: string): Promise<void> {

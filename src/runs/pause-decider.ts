@@ -81,6 +81,14 @@ export function pausedForBudget(state: LiveRun, now: Date): Draft | undefined {
   return paused(state, { reason: PauseReason.BUDGET, note: `the budget is used up: ${limit}` });
 }
 
+/** run.paused for a run of which a kill switch has stopped something under the lease that ends now; else nothing. */
+export function pausedForKillSwitch(state: LiveRun): Draft | undefined {
+  const [first, ...others] = state.lease?.stops.keys() ?? [];
+  if (first === undefined) return undefined;
+  const more = others.length === 0 ? "" : ` and ${others.length} more`;
+  return paused(state, { reason: PauseReason.KILL_SWITCH, note: `a kill switch holds back ${first}${more}` });
+}
+
 /** run.paused; with an error when a failed attempt led to it. */
 export function paused(
   state: LiveRun,

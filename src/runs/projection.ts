@@ -1,11 +1,14 @@
+import { toBinary } from "@bufbuild/protobuf";
 import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
+import { PipelineItemSchema } from "../../gen/signalbox/v1/pipeline_service_pb.ts";
 import { RunSchema, StepSchema, ToolCallSchema } from "../../gen/signalbox/v1/run_pb.ts";
 import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
 import { type AnyProjection, eraseProjection } from "../readmodel/projection.ts";
+import { pipelineItem, stageOf } from "./pipeline-item.ts";
 import { evolveRun } from "./resource.ts";
 import { evolveStep, stepIdsOf } from "./step.ts";
 import { evolveToolCall, toolCallIdsOf } from "./tool-call.ts";
-import { awaitedRunIds, wakeTimeOf } from "./waiting.ts";
+import { awaitedApprovals, awaitedRunIds, wakeTimeOf } from "./waiting.ts";
 
 const runs = eraseProjection({
   table: "runs",
@@ -30,6 +33,11 @@ const runs = eraseProjection({
     { name: "priority", type: "smallint", value: (run) => run.priority },
     { name: "concurrency_key", type: "text", value: (run) => run.concurrencyKey },
     { name: "start_time", type: "timestamptz", value: (run) => date(run.startTime) },
+    { name: "message_id", type: "text", value: (run) => run.messageId },
+    { name: "waiting_approvals", type: "jsonb", value: (run) => JSON.stringify(awaitedApprovals(run.waitingOn)) },
+    { name: "end_time", type: "timestamptz", value: (run) => date(run.endTime) },
+    { name: "stage", type: "smallint", value: (run) => stageOf(run) },
+    { name: "item", type: "bytea", value: (run) => Buffer.from(toBinary(PipelineItemSchema, pipelineItem(run))) },
   ],
   idsOf: (event) => (isRunEvent(event) ? [event.stream?.id ?? ""] : []),
   evolve: evolveRun,
@@ -51,6 +59,11 @@ const toolCalls = eraseProjection({
   columns: [
     { name: "run_id", type: "text", value: (call) => call.runId },
     { name: "status", type: "smallint", value: (call) => call.status },
+    { name: "tool", type: "text", value: (call) => call.tool },
+    { name: "effect", type: "smallint", value: (call) => call.effect },
+    { name: "start_position", type: "bigint", value: (call) => call.lastStartPosition },
+    { name: "stop_position", type: "bigint", value: (call) => call.stopPosition },
+    { name: "approval_id", type: "text", value: (call) => call.approvalId },
   ],
   idsOf: toolCallIdsOf,
   evolve: evolveToolCall,

@@ -19,7 +19,7 @@ export interface RunLists {
   runs(workspaceId: string, request: ListRunsRequest, page: Page): Promise<Found<Run>>;
   /** Steps of a run in order of their first start. */
   steps(workspaceId: string, runId: string, page: Page): Promise<Found<Step>>;
-  /** Tool calls of a run in order of their first start. */
+  /** Tool calls of a run, or of all runs when `runId` is empty, in the order in which they were asked for. */
   toolCalls(
     workspaceId: string,
     runId: string,
@@ -94,6 +94,12 @@ where workspace_id = $1 and run_id = $2 and create_position > $3
   and ($4::smallint[] = '{}' or status = any($4))
 order by create_position limit $5`;
 
+const listAllToolCallsText = `
+select create_position, resource from tool_calls
+where workspace_id = $1 and create_position > $2
+  and ($3::smallint[] = '{}' or status = any($3))
+order by create_position limit $4`;
+
 async function listToolCalls(
   db: Db,
   workspaceId: string,
@@ -101,14 +107,13 @@ async function listToolCalls(
   statuses: readonly number[],
   page: Page,
 ): Promise<Found<ToolCall>> {
-  return findResources(db, {
-    name: "tool_calls_list",
-    text: listToolCallsText,
-    order: "asc",
-    values: [workspaceId, runId, page.after ?? 0n, statuses, page.size + 1],
-    schema: ToolCallSchema,
-    page,
-  });
+  const after = page.after ?? 0n;
+  const limit = page.size + 1;
+  const query =
+    runId === ""
+      ? { name: "tool_calls_list_all", text: listAllToolCallsText, values: [workspaceId, after, statuses, limit] }
+      : { name: "tool_calls_list", text: listToolCallsText, values: [workspaceId, runId, after, statuses, limit] };
+  return findResources(db, { ...query, order: "asc", schema: ToolCallSchema, page });
 }
 
 /** The lists of runs and of what they recorded. */

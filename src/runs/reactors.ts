@@ -10,7 +10,7 @@ import { lead } from "../readmodel/leader.ts";
 import type { Positions } from "../readmodel/positions.ts";
 import type { Postgres } from "../readmodel/postgres.ts";
 import type { Admission } from "./admission.ts";
-import { createBackground } from "./background.ts";
+import { createBackground } from "../kernel/background.ts";
 import { type Children, createChildren } from "./children.ts";
 import { createOffers, type Offers } from "./offers.ts";
 import { createReconciler } from "./reconciler.ts";

@@ -17,7 +17,7 @@ import {
 } from "../../gen/signalbox/v1/run_pb.ts";
 import { isRunPayload } from "../eventlog/event-type.ts";
 import { activeMs } from "./budget.ts";
-import { afterChildEnd, endsWait } from "./waiting.ts";
+import { afterChildEnd, awaitedApprovals, endsWait } from "./waiting.ts";
 
 /** The failure of an attempt whose worker fell silent. */
 export const leaseLost: RunError = create(RunErrorSchema, {
@@ -115,12 +115,15 @@ function applyPayload(run: Run, event: Event): Run {
       return { ...run, usage: addUsage(run.usage, undefined, { steps: 1n }) };
     case "toolCallStarted":
       return { ...run, usage: addUsage(run.usage, undefined, { toolCalls: 1n }) };
+    case "runApprovalDecided":
+      return run.waitingOn && awaitedApprovals(run.waitingOn).includes(payload.value.approvalId)
+        ? queued(run, event)
+        : run;
     case "toolCallReconciled":
     case "stepReused":
     case "toolCallReused":
     case "toolCallGated":
     case "toolCallDenied":
-    case "runApprovalDecided":
     case "runCreated":
       return run;
   }

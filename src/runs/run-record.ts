@@ -11,7 +11,7 @@ export interface RunRecord {
   stepOutput(subject: string, head: StepHead): Promise<Value | undefined>;
   /** The recorded result of a tool call that succeeded or was reconciled. */
   toolCallResult(subject: string, head: ToolCallHead): Promise<Value | undefined>;
-  /** The arguments that a tool call was last started with. */
+  /** The arguments that a tool call was last started with, or held back with since. */
   toolCallArguments(subject: string, head: ToolCallHead): Promise<Value | undefined>;
   /**
    * What steps, tool calls and people have said up to a position, up to `maxBytes` of it. No more than four times as much of
@@ -46,7 +46,13 @@ export function createRunRecord(log: EventLog): RunRecord {
     },
     async toolCallArguments(subject, { argumentsPosition }) {
       const payload = await payloadAt(subject, argumentsPosition);
-      if (payload?.case === "toolCallStarted" || payload?.case === "toolCallReused") return payload.value.arguments;
+      if (
+        payload?.case === "toolCallStarted" ||
+        payload?.case === "toolCallReused" ||
+        payload?.case === "toolCallGated"
+      ) {
+        return payload.value.arguments;
+      }
       return undefined;
     },
     async said(subject, upTo, maxBytes) {

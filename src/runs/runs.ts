@@ -85,7 +85,7 @@ export function createRuns(deps: RunsDeps): Runs {
     },
     async listToolCalls(call, { runId, statuses, pageSize, pageToken, minPosition }) {
       const page = readPage("tool_calls", [call.workspaceId, runId, statuses], pageSize, pageToken);
-      await load(call, runId);
+      if (runId !== "") await load(call, runId);
       await positions.reach(minPosition, call.signal);
       return lists.toolCalls(call.workspaceId, runId, statuses, page);
     },

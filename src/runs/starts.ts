@@ -79,7 +79,8 @@ export function createStarts({ aggregates, ids, limits, findAgent }: StartsDeps)
   /** Another run for one that is there: the same request, on top of its record. */
   async function startAgain(call: Call, base: LiveRun, again: Again): Promise<RunAt> {
     const agent = await agentOf(call, base.run.agentId);
-    const place = { roomId: base.run.roomId, repeatable: again.repeatable };
+    const { roomId, threadId } = base.run;
+    const place = { roomId, threadId, repeatable: again.repeatable };
     return start(call, sameRun(base.run, again), place, () => requireActive(agent));
   }
 
@@ -92,7 +93,8 @@ export function createStarts({ aggregates, ids, limits, findAgent }: StartsDeps)
       const repeatable = request.requestId !== "";
       const runId = repeatable ? idOfCreated(call.workspaceId, request.requestId) : ids.next("run");
       const newRun = completeRun(runId, request, agent, depth);
-      return start(call, newRun, { roomId: request.roomId, repeatable }, () => {
+      const { roomId, threadId } = request;
+      return start(call, newRun, { roomId, threadId, repeatable }, () => {
         requireActive(agent);
         if (parent) requireOpenParent(parent);
         requireDepth(depth);
@@ -109,6 +111,8 @@ export function createStarts({ aggregates, ids, limits, findAgent }: StartsDeps)
           requestDigest: requestDigest(RetryRunRequestSchema, message(RetryRunRequestSchema, { runId })),
           basePosition: before.run.position,
           input: before.run.input,
+          // The same question once more. A fork tries something else, and answers nobody.
+          messageId: before.run.messageId,
         });
       }
       requireRetryable(before);
@@ -129,6 +133,7 @@ export function createStarts({ aggregates, ids, limits, findAgent }: StartsDeps)
         // What a run that goes on will do is not on its record yet.
         basePosition: position === 0n || position > base.run.position ? base.run.position : position,
         input: input ?? base.run.input,
+        messageId: "",
       });
     },
     async createdBy(workspaceId, requestId) {
@@ -138,13 +143,16 @@ export function createStarts({ aggregates, ids, limits, findAgent }: StartsDeps)
   };
 }
 
-function idOfCreated(workspaceId: string, requestId: string): string {
+/** The id of the run that a CreateRun with this request_id creates. */
+export function idOfCreated(workspaceId: string, requestId: string): string {
   return derivedId("run", workspaceId, "CreateRun", requestId);
 }
 
 /** Where a run is created. */
 interface Place {
   readonly roomId: string;
+  /** The conversation that it belongs to; empty for none. */
+  readonly threadId: string;
   /** True when its id is derived from the request, so that it may be there already. */
   readonly repeatable: boolean;
 }
@@ -158,6 +166,8 @@ interface Again {
   /** Up to where the base run's record is reused. */
   readonly basePosition: bigint;
   readonly input: Run["input"];
+  /** The message that it answers; empty for none. */
+  readonly messageId: string;
 }
 
 /** The request with every default filled in: its own, else the agent's, else ours. */
@@ -177,12 +187,12 @@ function completeRun(runId: string, request: CreateRunRequest, agent: Agent | un
 }
 
 /** What the run was created with. It stands alone: whoever waited for the first one has been told of its end. */
-function sameRun(run: Run, { runId, requestId, requestDigest: digest, basePosition, input }: Again): NewRun {
+function sameRun(run: Run, { runId, requestId, requestDigest: digest, basePosition, input, messageId }: Again): NewRun {
   const { agentId, queue, labels, threadId, sessionId, priority, concurrencyKey, createTime, deadlineTime } = run;
   const kept = { agentId, queue, labels, threadId, sessionId, priority, concurrencyKey };
   return {
     runId,
-    request: message(CreateRunRequestSchema, { ...kept, requestId, input }),
+    request: message(CreateRunRequestSchema, { ...kept, requestId, input, messageId }),
     handler: run.handler,
     zone: run.zone,
     retryPolicy: completeRetryPolicy(run.retryPolicy),

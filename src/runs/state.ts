@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampMs, type Value, ValueSchema } from "@bufbuild/protobuf/wkt";
+import { ApprovalStatus } from "../../gen/signalbox/v1/approval_pb.ts";
 import type { Principal } from "../../gen/signalbox/v1/common_pb.ts";
 import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
 import {
@@ -18,6 +19,7 @@ import { leaseEndOf } from "./lease-end.ts";
 import { evolveMessages, type Messages, noMessages } from "./message.ts";
 import { evolveRun } from "./resource.ts";
 import { evolveStep, stepIdsOf } from "./step.ts";
+import { evolveStops } from "./stops.ts";
 import { evolveToolCall, toolCallIdsOf } from "./tool-call.ts";
 
 /** The lease under which a run is worked on. */
@@ -27,6 +29,8 @@ export interface Lease {
   readonly jobId: string;
   /** When it lapses if no heartbeat comes, as granted. Milliseconds since the epoch. */
   readonly expireTimeMs: number;
+  /** The tool calls and steps that a kill switch holds back under it, with the epoch of the switch. */
+  readonly stops: ReadonlyMap<string, bigint>;
 }
 
 /** A step without input and output, which can be large: `position` leads to them. */
@@ -39,8 +43,10 @@ export interface StepHead {
 /** A tool call without arguments and result, which can be large. */
 export interface ToolCallHead {
   readonly toolCall: ToolCall;
-  /** Position of the event that says its arguments: its last start. */
+  /** Position of the event that says its arguments: its last start, or the last time that it was held back. */
   readonly argumentsPosition: bigint;
+  /** SHA-256, in hex, of the arguments that the worker asked for when it was held back first; empty when it never was. */
+  readonly askedDigest: string;
   /** SHA-256 of the recorded result; undefined until it succeeded, or was reconciled as having taken effect. */
   readonly resultDigest: Uint8Array | undefined;
 }
@@ -60,6 +66,8 @@ export interface LiveRun {
   readonly toolCalls: PersistentMap<ToolCallHead>;
   /** How each child that has ended did so, by run id. */
   readonly endedChildren: PersistentMap<RunStatus>;
+  /** The approvals that the run has asked for, by id: PENDING until it was told how they were decided. */
+  readonly approvals: PersistentMap<ApprovalStatus>;
   readonly messages: Messages;
   /** Who asked the running run to pause, and why; undefined when nobody did. */
   readonly pauseRequest: { readonly note: string; readonly by: Principal | undefined } | undefined;
@@ -91,6 +99,8 @@ const heads: ReadonlySet<EventPayload["case"]> = new Set<EventPayload["case"]>([
   "toolCallStarted",
   "toolCallSucceeded",
   "toolCallReused",
+  "toolCallGated",
+  "toolCallDenied",
   "runMessageReceived",
 ]);
 
@@ -118,6 +128,7 @@ export function evolveRunState(state: RunState, event: Event): RunState {
     steps: evolveSteps(before?.steps ?? new PersistentMap(), event),
     toolCalls: evolveToolCalls(before?.toolCalls ?? new PersistentMap(), event),
     endedChildren: evolveChildren(before?.endedChildren ?? new PersistentMap(), event),
+    approvals: evolveApprovals(before?.approvals ?? new PersistentMap(), event),
     messages: evolveMessages(before?.messages ?? noMessages, event),
     pauseRequest: run.pauseRequested ? (requestOf(event) ?? before?.pauseRequest) : undefined,
   };
@@ -153,9 +164,12 @@ function isRequeued(before: RunState["status"] | undefined, { status }: Run): bo
 function leaseAfter(lease: Lease | undefined, event: Event, run: Run): Lease | undefined {
   if (event.payload.case === "runClaimed") {
     const { leaseId, jobId } = event.payload.value;
-    return { leaseId, jobId, expireTimeMs: run.leaseExpireTime ? timestampMs(run.leaseExpireTime) : 0 };
+    const expireTimeMs = run.leaseExpireTime ? timestampMs(run.leaseExpireTime) : 0;
+    return { leaseId, jobId, expireTimeMs, stops: new Map() };
   }
-  return leaseEndOf(event) ? undefined : lease;
+  if (lease === undefined || leaseEndOf(event)) return undefined;
+  const stops = evolveStops(lease.stops, event);
+  return stops === lease.stops ? lease : { ...lease, stops };
 }
 
 function evolveSteps(steps: PersistentMap<StepHead>, event: Event): PersistentMap<StepHead> {
@@ -181,6 +195,7 @@ function evolveToolCalls(calls: PersistentMap<ToolCallHead>, event: Event): Pers
     next = next.with(id, {
       toolCall: { ...toolCall, arguments: undefined, result: undefined },
       argumentsPosition: saysArguments(event) ? event.position : (before?.argumentsPosition ?? 0n),
+      askedDigest: before?.askedDigest || askedDigest(event),
       resultDigest: resultDigest(toolCall),
     });
   }
@@ -188,7 +203,11 @@ function evolveToolCalls(calls: PersistentMap<ToolCallHead>, event: Event): Pers
 }
 
 function saysArguments({ payload }: Event): boolean {
-  return payload.case === "toolCallStarted" || payload.case === "toolCallReused";
+  return payload.case === "toolCallStarted" || payload.case === "toolCallReused" || payload.case === "toolCallGated";
+}
+
+function askedDigest({ payload }: Event): string {
+  return payload.case === "toolCallGated" ? payload.value.argumentsDigest : "";
 }
 
 function resultDigest({ status, result }: ToolCall): Uint8Array | undefined {
@@ -199,6 +218,13 @@ function resultDigest({ status, result }: ToolCall): Uint8Array | undefined {
 
 function evolveChildren(children: PersistentMap<RunStatus>, { payload }: Event): PersistentMap<RunStatus> {
   return payload.case === "runChildEnded" ? children.with(payload.value.childRunId, payload.value.status) : children;
+}
+
+function evolveApprovals(approvals: PersistentMap<ApprovalStatus>, { payload }: Event): PersistentMap<ApprovalStatus> {
+  if (payload.case === "runApprovalDecided") return approvals.with(payload.value.approvalId, payload.value.status);
+  if (payload.case !== "toolCallGated" && payload.case !== "stepStarted") return approvals;
+  const { approvalId } = payload.value;
+  return approvalId === "" ? approvals : approvals.with(approvalId, ApprovalStatus.PENDING);
 }
 
 function requestOf({ payload, actor }: Event): LiveRun["pauseRequest"] {

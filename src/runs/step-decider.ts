@@ -38,6 +38,8 @@ export interface NewStep {
   readonly childRunId?: string;
   /** Empty unless the step waits for a message of this thread. */
   readonly threadId?: string;
+  /** The approval that the step is to ask for; empty for other kinds. */
+  readonly approvalId?: string;
 }
 
 /** A step as the base run has it on record. */
@@ -74,8 +76,9 @@ export function startStep(
   requireRoom([...live.steps.values()].filter(({ step: { status: each } }) => each === StepStatus.RUNNING).length);
   const { delayMs, ...started } = step;
   const wakeTime = step.wakeTime ?? (delayMs === undefined ? undefined : timestampFromMs(now.getTime() + delayMs));
-  // A sleep goes on where it was: only its first start says when it is over.
-  const value = create(StepStartedSchema, { ...started, leaseId, wakeTime: before?.wakeTime ?? wakeTime });
+  // A sleep and a question go on where they were: only the first start says when it is over, and what is asked.
+  const approvalId = before?.approvalId || step.approvalId || "";
+  const value = create(StepStartedSchema, { ...started, leaseId, wakeTime: before?.wakeTime ?? wakeTime, approvalId });
   return { payload: { case: "stepStarted", value }, zone: live.run.zone };
 }
 

@@ -3,13 +3,14 @@ import type { StartStepRequest } from "../../gen/signalbox/v1/engine_service_pb.
 import { StepKind, StepKindSchema } from "../../gen/signalbox/v1/run_pb.ts";
 import { enumName } from "../kernel/enum-name.ts";
 import { SignalboxError } from "../kernel/errors.ts";
+import { derivedId } from "../kernel/ids.ts";
 import type { NewStep } from "./step-decider.ts";
 
 /**
  * The step that a request describes, defaults filled in. INVALID_REQUEST when a sleep does not say how long it lasts, or the
  * request says what only a step of another kind has.
  */
-export function newStep(stepId: string, request: StartStepRequest): NewStep {
+export function newStep(workspaceId: string, stepId: string, request: StartStepRequest): NewStep {
   const { key, name, input, sequence, delay, wakeTime, childRunId, threadId } = request;
   const kind = request.kind || StepKind.FUNCTION;
   if (kind === StepKind.SLEEP && (delay === undefined) === (wakeTime === undefined)) {
@@ -29,7 +30,13 @@ export function newStep(stepId: string, request: StartStepRequest): NewStep {
     wakeTime,
     childRunId,
     threadId,
+    approvalId: kind === StepKind.APPROVAL ? stepApprovalId(workspaceId, stepId, 1) : "",
   };
+}
+
+/** The n-th approval, from 1, that a step asks for: another one when the one before is void. */
+export function stepApprovalId(workspaceId: string, stepId: string, n: number): string {
+  return derivedId("appr", workspaceId, stepId, String(n));
 }
 
 function requireKind(kind: StepKind, wanted: StepKind, fields: string, given: boolean): void {

@@ -38,7 +38,7 @@ export function evolveStep(step: Step | undefined, event: Event): Step | undefin
 }
 
 function startedStep(step: Step | undefined, event: Event, started: StepStarted): Step {
-  const { stepId, key, name, input, kind, sequence, wakeTime, childRunId, threadId } = started;
+  const { stepId, key, name, input, kind, sequence, wakeTime, childRunId, threadId, approvalId } = started;
   return create(StepSchema, {
     stepId,
     runId: event.stream?.id ?? "",
@@ -46,7 +46,7 @@ function startedStep(step: Step | undefined, event: Event, started: StepStarted)
     name,
     status: StepStatus.RUNNING,
     attempt: (step?.attempt ?? 0) + 1,
-    input,
+    input: input ?? step?.input,
     usage: step?.usage,
     startTime: event.createTime,
     position: event.position,
@@ -56,6 +56,7 @@ function startedStep(step: Step | undefined, event: Event, started: StepStarted)
     wakeTime,
     childRunId,
     threadId,
+    approvalId,
   });
 }
 

@@ -1,8 +1,7 @@
-import { create } from "@bufbuild/protobuf";
-import { type Principal, PrincipalSchema, PrincipalType } from "../../gen/signalbox/v1/common_pb.ts";
 import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
 import type { Aggregates, Draft, Loaded } from "../eventlog/aggregates.ts";
 import type { IdSource } from "../kernel/ids.ts";
+import { signalbox } from "../kernel/principal.ts";
 import type { RunState } from "./state.ts";
 
 /**
@@ -15,8 +14,6 @@ export type SystemCommand = (
   decide: (state: RunState) => Draft | undefined,
   cause?: Event,
 ) => Promise<Loaded<RunState>>;
-
-const signalbox: Principal = create(PrincipalSchema, { type: PrincipalType.SERVICE, id: "signalbox" });
 
 /** Commands in the name of Signalbox. */
 export function createSystemCommand(aggregates: Aggregates<RunState>, ids: IdSource): SystemCommand {

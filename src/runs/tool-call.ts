@@ -1,6 +1,11 @@
 import { create } from "@bufbuild/protobuf";
 import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
-import type { ToolCallReused, ToolCallStarted } from "../../gen/signalbox/v1/run_event_pb.ts";
+import type {
+  ToolCallDenied,
+  ToolCallGated,
+  ToolCallReused,
+  ToolCallStarted,
+} from "../../gen/signalbox/v1/run_event_pb.ts";
 import {
   RunErrorSchema,
   type ToolCall,
@@ -9,6 +14,7 @@ import {
   ToolEffect,
 } from "../../gen/signalbox/v1/run_pb.ts";
 import { leaseEndOf } from "./lease-end.ts";
+import { isStop } from "./stops.ts";
 
 /** The ids of the tool calls that an event changes. Pure. */
 export function toolCallIdsOf(event: Event): readonly string[] {
@@ -18,7 +24,9 @@ export function toolCallIdsOf(event: Event): readonly string[] {
     payload.case === "toolCallSucceeded" ||
     payload.case === "toolCallFailed" ||
     payload.case === "toolCallReconciled" ||
-    payload.case === "toolCallReused"
+    payload.case === "toolCallReused" ||
+    payload.case === "toolCallGated" ||
+    payload.case === "toolCallDenied"
   ) {
     return [payload.value.toolCallId];
   }
@@ -26,11 +34,13 @@ export function toolCallIdsOf(event: Event): readonly string[] {
   return lease ? [...lease.failedToolCallIds, ...lease.unknownToolCallIds] : [];
 }
 
-/** The tool call after an event that changes it; undefined until it was started. Pure. */
+/** The tool call after an event that changes it; undefined until it was asked for. Pure. */
 export function evolveToolCall(call: ToolCall | undefined, event: Event): ToolCall | undefined {
   const { payload } = event;
   if (payload.case === "toolCallStarted") return startedCall(call, event, payload.value);
   if (payload.case === "toolCallReused") return reusedCall(event, payload.value);
+  if (payload.case === "toolCallGated") return gatedCall(call, event, payload.value);
+  if (payload.case === "toolCallDenied") return deniedCall(call, event, payload.value);
   if (call === undefined) return undefined;
   const ended = { ...call, endTime: event.createTime, position: event.position };
   if (payload.case === "toolCallSucceeded") {
@@ -49,37 +59,72 @@ export function evolveToolCall(call: ToolCall | undefined, event: Event): ToolCa
   return { ...ended, status: ToolCallStatus.FAILED, error };
 }
 
-function startedCall(call: ToolCall | undefined, event: Event, started: ToolCallStarted): ToolCall {
-  const {
-    toolCallId,
-    stepId,
-    key,
-    tool,
-    effect,
-    idempotent,
-    arguments: given,
-    sequence,
-    version,
-    reversible,
-  } = started;
+/** What an event that holds a call back, starts it or refuses it says of it, on top of what was known. */
+function askedCall(
+  call: ToolCall | undefined,
+  event: Event,
+  asked: ToolCallStarted | ToolCallGated | ToolCallDenied,
+): ToolCall {
+  const { toolCallId, stepId, key, tool, target, effect, idempotent, reversible, sequence, version, decision } = asked;
   return create(ToolCallSchema, {
     toolCallId,
     runId: event.stream?.id ?? "",
     stepId,
     key,
     tool,
+    target,
     effect,
     idempotent,
-    status: ToolCallStatus.STARTED,
-    arguments: given,
-    attempt: (call?.attempt ?? 0) + 1,
-    startTime: event.createTime,
-    position: event.position,
-    sequence,
-    startPosition: call?.startPosition ?? event.position,
-    version,
     reversible,
+    sequence,
+    version,
+    arguments: asked.arguments,
+    attempt: call?.attempt ?? 0,
+    startPosition: call?.startPosition ?? 0n,
+    lastStartPosition: call?.lastStartPosition ?? 0n,
+    requestTime: call?.requestTime ?? event.createTime,
+    requestPosition: call?.requestPosition ?? event.position,
+    position: event.position,
+    reasonCodes: decision?.reasonCodes ?? call?.reasonCodes ?? [],
+    matchedRule: decision?.matchedRule ?? call?.matchedRule ?? "",
+    policyVersion: decision?.policyVersion ?? call?.policyVersion ?? 0n,
+    gateCount: call?.gateCount ?? 0,
   });
+}
+
+function startedCall(call: ToolCall | undefined, event: Event, started: ToolCallStarted): ToolCall {
+  const asked = askedCall(call, event, started);
+  return {
+    ...asked,
+    status: ToolCallStatus.STARTED,
+    approvalId: started.approvalId,
+    attempt: asked.attempt + 1,
+    startTime: event.createTime,
+    startPosition: asked.startPosition || event.position,
+    lastStartPosition: event.position,
+  };
+}
+
+function gatedCall(call: ToolCall | undefined, event: Event, gated: ToolCallGated): ToolCall {
+  const asked = askedCall(call, event, gated);
+  const status = ToolCallStatus.GATED;
+  const gateCount = asked.gateCount + 1;
+  const stopPosition = isStop(gated) ? event.position : (call?.stopPosition ?? 0n);
+  // A kill switch takes nothing from an approval that is waited for. One that was used for a start is gone.
+  const waitsFor = call?.status === ToolCallStatus.GATED ? call.approvalId : "";
+  return { ...asked, status, gateCount, stopPosition, approvalId: gated.approvalId || waitsFor };
+}
+
+function deniedCall(call: ToolCall | undefined, event: Event, denied: ToolCallDenied): ToolCall {
+  const { approvalId, error } = denied;
+  return {
+    ...askedCall(call, event, denied),
+    status: ToolCallStatus.DENIED,
+    approvalId: approvalId || (call?.approvalId ?? ""),
+    stopPosition: call?.stopPosition ?? 0n,
+    error,
+    endTime: event.createTime,
+  };
 }
 
 function reusedCall(event: Event, reused: ToolCallReused): ToolCall {
@@ -99,6 +144,9 @@ function reusedCall(event: Event, reused: ToolCallReused): ToolCall {
     position: event.position,
     sequence,
     startPosition: event.position,
+    lastStartPosition: event.position,
+    requestTime: event.createTime,
+    requestPosition: event.position,
     version,
     reversible,
     reusedFromRunId: runId,

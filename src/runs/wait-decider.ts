@@ -1,6 +1,12 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import { RunChildEndedSchema, RunSuspendedSchema, RunWokenSchema } from "../../gen/signalbox/v1/run_event_pb.ts";
+import { ApprovalStatus } from "../../gen/signalbox/v1/approval_pb.ts";
+import {
+  RunApprovalDecidedSchema,
+  RunChildEndedSchema,
+  RunSuspendedSchema,
+  RunWokenSchema,
+} from "../../gen/signalbox/v1/run_event_pb.ts";
 import { type RunStatus, type WakeCondition, WakeConditionSchema } from "../../gen/signalbox/v1/run_pb.ts";
 import type { Draft } from "../eventlog/aggregates.ts";
 import { SignalboxError } from "../kernel/errors.ts";
@@ -15,7 +21,8 @@ export const maxAwaitedChildren = 10_000;
 
 /**
  * run.suspended, or run.paused when that was asked for; nothing when this lease ended so before, or when a condition holds
- * already (see `holdingConditions`). LEASE_LOST, QUOTA_EXCEEDED, INVALID_STATE for a child that no step started.
+ * already (see `holdingConditions`). LEASE_LOST, QUOTA_EXCEEDED, INVALID_STATE for a child that no step started and for an
+ * approval that the run has not asked for.
  */
 export function suspendRun(
   state: RunState,
@@ -26,6 +33,7 @@ export function suspendRun(
   if (isSuspended(state, lease)) return undefined;
   const live = requireLease(state, lease);
   requireOwnChildren(live, conditions);
+  requireOwnApprovals(live, conditions);
   const pausing = pausedAsRequested(live);
   if (pausing) return pausing;
   if (holdingConditions(live, conditions, now).length > 0) return undefined;
@@ -61,7 +69,17 @@ export function endChild(state: RunState, childRunId: string, status: RunStatus)
   return { payload: { case: "runChildEnded", value }, zone: state.run.zone };
 }
 
-function holds({ endedChildren, messages }: LiveRun, { condition }: WakeCondition, now: Date): boolean {
+/**
+ * run.approval_decided, whatever the open run does just now; nothing when that is on record, the run has not asked for the
+ * approval, or it is not there or has ended. `status` is APPROVED, DENIED, EXPIRED or CANCELED.
+ */
+export function endApproval(state: RunState, approvalId: string, status: ApprovalStatus): Draft | undefined {
+  if (!isOpen(state) || state.approvals.get(approvalId) !== ApprovalStatus.PENDING) return undefined;
+  const value = create(RunApprovalDecidedSchema, { approvalId, status });
+  return { payload: { case: "runApprovalDecided", value }, zone: state.run.zone };
+}
+
+function holds({ endedChildren, messages, approvals }: LiveRun, { condition }: WakeCondition, now: Date): boolean {
   switch (condition.case) {
     case "time":
       return timestampMs(condition.value) <= now.getTime();
@@ -69,6 +87,8 @@ function holds({ endedChildren, messages }: LiveRun, { condition }: WakeConditio
       return condition.value.runIds.every((id) => endedChildren.has(id));
     case "message":
       return (messages.countOfThread.get(condition.value.threadId) ?? 0) > condition.value.afterNumber;
+    case "approval":
+      return approvals.get(condition.value.approvalId) !== ApprovalStatus.PENDING;
     case undefined:
       return false;
   }
@@ -97,4 +117,15 @@ function requireOwnChildren({ run, steps }: LiveRun, conditions: readonly WakeCo
     `no step of run ${run.runId} has started ${stranger}; start a step of STEP_KIND_RUN with its child_run_id first`,
     { status: "RUNNING" },
   );
+}
+
+function requireOwnApprovals({ run, approvals }: LiveRun, conditions: readonly WakeCondition[]): void {
+  for (const { condition } of conditions) {
+    if (condition.case !== "approval" || approvals.has(condition.value.approvalId)) continue;
+    throw new SignalboxError(
+      "INVALID_STATE",
+      `run ${run.runId} has not asked for ${condition.value.approvalId}; wait for what StartToolCall or RequestApproval names`,
+      { status: "RUNNING" },
+    );
+  }
 }

@@ -40,6 +40,13 @@ export function awaitedRunIds(waitingOn: WaitingOn | undefined): string[] {
   return awaitedIn(waitingOn?.conditions ?? []);
 }
 
+/** The approvals that are waited for. Pure. */
+export function awaitedApprovals(waitingOn: WaitingOn | undefined): string[] {
+  return (waitingOn?.conditions ?? []).flatMap(({ condition }) =>
+    condition.case === "approval" ? [condition.value.approvalId] : [],
+  );
+}
+
 /** The child runs that conditions name, each once. Pure. */
 export function awaitedIn(conditions: readonly WakeCondition[]): string[] {
   const ids = new Set<string>();

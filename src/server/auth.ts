@@ -6,15 +6,23 @@ import { SignalboxError } from "../kernel/errors.ts";
 /** How callers are identified: not at all, or by one token that all of them share. */
 export type AuthSettings = { readonly mode: "none" } | { readonly mode: "static_token"; readonly token: string };
 
+/** Who calls, as far as the server knows by itself. */
+export interface Caller {
+  /** Who that is when the call says nothing else. */
+  readonly principal: Principal;
+  /** False where nobody has to prove who they are: callers are who they say. */
+  readonly proven: boolean;
+}
+
 /** Who calls, from the value of the `authorization` header. Throws UNAUTHENTICATED. */
-export type Authenticate = (authorization: string | null | undefined) => Principal;
+export type Authenticate = (authorization: string | null | undefined) => Caller;
 
 /** The identification that the settings ask for. INVALID_REQUEST when the token is empty. */
 export function createAuthenticate(auth: AuthSettings): Authenticate {
   switch (auth.mode) {
     case "none": {
-      const local = create(PrincipalSchema, { type: PrincipalType.USER, id: "local" });
-      return () => local;
+      const principal = create(PrincipalSchema, { type: PrincipalType.USER, id: "local" });
+      return () => ({ principal, proven: false });
     }
     case "static_token":
       return staticToken(auth.token);
@@ -34,7 +42,7 @@ function staticToken(token: string): Authenticate {
     if (!timingSafeEqual(digest(given), expected)) {
       throw new SignalboxError("UNAUTHENTICATED", "unknown token: compare it with SIGNALBOX_TOKEN of the server");
     }
-    return principal;
+    return { principal, proven: true };
   };
 }
 

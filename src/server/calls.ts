@@ -46,8 +46,8 @@ export function createCallEdge({ authenticate, ids, outcomes }: CallEdgeOptions)
     // Probes have no credentials.
     if (context.service.typeName === Health.typeName) return;
     try {
-      const principal = authenticate(header.get("authorization"));
-      context.values.set(callKey, identityOf(header, principal, progress.correlationId));
+      const caller = authenticate(header.get("authorization"));
+      context.values.set(callKey, identityOf(header, caller, progress.correlationId));
     } catch (error) {
       throw toConnectError(error);
     }

@@ -8,6 +8,7 @@ const allowedHeaders = [
   ...cors.allowedHeaders,
   "Authorization",
   "X-Workspace-Id",
+  "X-On-Behalf-Of",
   "X-Correlation-Id",
   "Traceparent",
 ].join(", ");

@@ -49,7 +49,7 @@ export function createWorkers({ registry, clock }: WorkersDeps): Workers {
       return {};
     },
     list({ workspaceId }, { pageSize, pageToken }) {
-      const page = readNamePage("workers", [], pageSize, pageToken);
+      const page = readNamePage("workers", [workspaceId], pageSize, pageToken);
       const { after } = page;
       const sorted = [...registry.of(workspaceId).values()].toSorted((a, b) => (a.workerId < b.workerId ? -1 : 1));
       const rest = after === undefined ? sorted : sorted.filter(({ workerId }) => workerId > after);

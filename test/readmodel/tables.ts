@@ -1,11 +1,15 @@
 import type { ClientBase, QueryResultRow } from "pg";
 import { agentProjections } from "../../src/agents/projection.ts";
+import { approvalProjections } from "../../src/approvals/projection.ts";
 import { documentProjections } from "../../src/documents/projection.ts";
+import { incidentProjections } from "../../src/incidents/projection.ts";
+import { policyProjections } from "../../src/policy/projection.ts";
 import { queueProjections } from "../../src/queues/projection.ts";
 import type { EventRecord } from "../../src/eventlog/record.ts";
 import type { Postgres } from "../../src/readmodel/postgres.ts";
 import type { AnyProjection, Row } from "../../src/readmodel/projection.ts";
 import { createProjector } from "../../src/readmodel/projector.ts";
+import { roomProjections } from "../../src/rooms/projection.ts";
 import { runProjections } from "../../src/runs/projection.ts";
 import { scheduleProjections } from "../../src/schedules/projection.ts";
 import { sessionProjections } from "../../src/sessions/projection.ts";
@@ -18,6 +22,10 @@ export const projections: readonly AnyProjection[] = [
   ...scheduleProjections,
   ...sessionProjections,
   ...documentProjections,
+  ...approvalProjections,
+  ...policyProjections,
+  ...roomProjections,
+  ...incidentProjections,
 ];
 
 /** The rows of a statement. */
@@ -104,4 +112,12 @@ const tableNames = [
   { table: "sessions", idColumn: "session_id" },
   { table: "documents", idColumn: "document_id" },
   { table: "document_chunks", idColumn: "document_id" },
+  { table: "approvals", idColumn: "approval_id" },
+  { table: "policy_versions", idColumn: "version" },
+  { table: "rooms", idColumn: "room_id" },
+  { table: "room_members", idColumn: "member_id" },
+  { table: "threads", idColumn: "thread_id" },
+  { table: "messages", idColumn: "message_id" },
+  { table: "read_cursors", idColumn: "cursor_id" },
+  { table: "incidents", idColumn: "incident_id" },
 ];

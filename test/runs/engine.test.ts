@@ -16,6 +16,7 @@ import { createRunRecord } from "../../src/runs/run-record.ts";
 import { runAggregate } from "../../src/runs/state.ts";
 import { wakeRun } from "../../src/runs/wait-decider.ts";
 import { atTime } from "../e2e/waiting.ts";
+import { allowingGate } from "../support/allowing-gate.ts";
 import { created, type Decide } from "./scenario.ts";
 
 const call = {
@@ -54,6 +55,7 @@ function setUp() {
     limits: { maxInputBytes: 1_000, maxOutputBytes: 1_000 },
     leaseTtlMs: 30_000,
     heartbeats: { send: () => undefined, listen: () => ({ [Symbol.dispose]: () => undefined }) },
+    ...allowingGate,
   });
   return {
     engine,

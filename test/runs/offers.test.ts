@@ -1,7 +1,10 @@
 import { create } from "@bufbuild/protobuf";
 import { pino } from "pino";
 import { expect, test } from "vitest";
-import { PrincipalSchema, PrincipalType } from "../../gen/signalbox/v1/common_pb.ts";
+import { ApprovalStatus } from "../../gen/signalbox/v1/approval_pb.ts";
+import { PrincipalSchema, PrincipalType, Zone } from "../../gen/signalbox/v1/common_pb.ts";
+import { ToolCallGatedSchema } from "../../gen/signalbox/v1/run_event_pb.ts";
+import { WakeConditionSchema } from "../../gen/signalbox/v1/run_pb.ts";
 import { createAggregates } from "../../src/eventlog/aggregates.ts";
 import { createEventLog } from "../../src/eventlog/event-log.ts";
 import { createMemoryStore } from "../../src/eventlog/memory-store.ts";
@@ -17,7 +20,7 @@ import { completeRun } from "../../src/runs/lease-decider.ts";
 import { createOffers } from "../../src/runs/offers.ts";
 import { pauseRun, resumeRun } from "../../src/runs/pause-decider.ts";
 import { runAggregate } from "../../src/runs/state.ts";
-import { endChild, suspendRun, wakeRun } from "../../src/runs/wait-decider.ts";
+import { endApproval, endChild, suspendRun, wakeRun } from "../../src/runs/wait-decider.ts";
 import { atTime } from "../e2e/waiting.ts";
 import { inVirtualTime } from "../support/virtual-time.ts";
 import { claimed, created, type Decide, newRun, ref } from "./scenario.ts";
@@ -78,6 +81,14 @@ const suspended: Decide = (state, now) => suspendRun(state, ref("1"), [atTime(no
 const woken: Decide = (state, now) => wakeRun(state, now);
 const canceled: Decide = (state) => cancelRun(state, "run_1", "");
 
+const approvalId = "appr_01K9ZZZZZZZZZZZZZZZZZZZZZZ";
+const gated: Decide = () => {
+  const value = create(ToolCallGatedSchema, { toolCallId: "tc_1", key: "send", approvalId });
+  return { payload: { case: "toolCallGated", value }, zone: Zone.SANDBOX };
+};
+const approvalWait = create(WakeConditionSchema, { condition: { case: "approval", value: { approvalId } } });
+const suspendedForApproval: Decide = (state, now) => suspendRun(state, ref("1"), [approvalWait], now);
+
 test("a run gets its job from the event that created it", async () => {
   await inVirtualTime(async (nowMs) => {
     const { offers, made, execute } = setUp(nowMs);
@@ -95,6 +106,16 @@ test("a woken run whose last job is still there gets another one in its place", 
     await sleep(5);
     await offers.round([await execute(woken)]);
     expect(withdrawn).toEqual(["run_1"]);
+    expect(made).toEqual(["run_1", "run_1"]);
+  });
+});
+
+test("a run whose approval is decided gets a job from that event", async () => {
+  await inVirtualTime(async (nowMs) => {
+    const { offers, made, execute } = setUp(nowMs);
+    await offers.round([await execute(created())]);
+    for (const decide of [claimed("1"), gated, suspendedForApproval]) await execute(decide);
+    await offers.round([await execute((state) => endApproval(state, approvalId, ApprovalStatus.APPROVED))]);
     expect(made).toEqual(["run_1", "run_1"]);
   });
 });

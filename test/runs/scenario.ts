@@ -13,8 +13,9 @@ import { createRun, type NewRun } from "../../src/runs/decider.ts";
 import { type Claim, claimRun } from "../../src/runs/lease-decider.ts";
 import { completeRetryPolicy } from "../../src/runs/retry-policy.ts";
 import { evolveRunState, runAggregate, type RunState } from "../../src/runs/state.ts";
+import { reuseToolCall, startToolCall } from "../../src/runs/gate-decider.ts";
 import { type NewStep, type RecordedStep, startStep } from "../../src/runs/step-decider.ts";
-import { type RecordedToolCall, startToolCall } from "../../src/runs/tool-call-decider.ts";
+import type { RecordedToolCall } from "../../src/runs/tool-call-decider.ts";
 
 /** The one run of a scenario. */
 const runId = "run_1";
@@ -157,7 +158,7 @@ export const stepStarted =
     return startStep(state, ref(lease), { kind: StepKind.FUNCTION, ...started }, now, recorded);
   };
 
-/** tool_call.started: of a payment by default, which must not happen twice. */
+/** tool_call.started, let by the gate: of a payment by default, which must not happen twice. */
 export const toolCallStarted =
   (
     lease: string,
@@ -167,5 +168,10 @@ export const toolCallStarted =
   (state, now) => {
     const { call = "1", effect = ToolEffect.EXTERNAL_WRITE, idempotent = false, stepId = "" } = more;
     const request = create(StartToolCallRequestSchema, { key: call, tool: "pay", effect, idempotent, stepId });
-    return startToolCall(state, ref(lease), `tc_${call}`, request, now, recorded);
+    const asked = { lease: ref(lease), toolCallId: `tc_${call}`, request };
+    if (recorded !== undefined) return reuseToolCall(state, asked, recorded, now);
+    const head = state.status === "absent" ? undefined : state.toolCalls.get(asked.toolCallId);
+    const position = head?.toolCall.position ?? 0n;
+    const permit = { decision: undefined, arguments: request.arguments, position, approval: undefined };
+    return startToolCall(state, asked, permit, now);
   };

@@ -80,7 +80,7 @@ export type GetSnapshotResponse = Message<"signalbox.v1.GetSnapshotResponse"> & 
   position: bigint;
 
   /**
-   * open_incident_count is how many incidents are not resolved.
+   * open_incident_count is how many incidents are not resolved, of the room if the request names one.
    *
    * @generated from field: uint64 open_incident_count = 3;
    */

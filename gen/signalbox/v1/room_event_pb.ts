@@ -14,10 +14,10 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file signalbox/v1/room_event.proto.
  */
 export const file_signalbox_v1_room_event: GenFile = /*@__PURE__*/
-  fileDesc("Ch1zaWduYWxib3gvdjEvcm9vbV9ldmVudC5wcm90bxIMc2lnbmFsYm94LnYxImQKC1Jvb21DcmVhdGVkEgwKBG5hbWUYASABKAkSDQoFdG9waWMYAiABKAkSIAoEem9uZRgDIAEoDjISLnNpZ25hbGJveC52MS5ab25lEhYKDnJlcXVlc3RfZGlnZXN0GAQgASgMIkwKC1Jvb21VcGRhdGVkEgwKBG5hbWUYASABKAkSDQoFdG9waWMYAiABKAkSIAoEem9uZRgDIAEoDjISLnNpZ25hbGJveC52MS5ab25lIg4KDFJvb21BcmNoaXZlZCJNCg9Sb29tTWVtYmVyQWRkZWQSKgoJcHJpbmNpcGFsGAEgASgLMhcuc2lnbmFsYm94LnYxLlByaW5jaXBhbBIOCgZoYW5kbGUYAiABKAkiPwoRUm9vbU1lbWJlclJlbW92ZWQSKgoJcHJpbmNpcGFsGAEgASgLMhcuc2lnbmFsYm94LnYxLlByaW5jaXBhbCI2Cg1UaHJlYWRDcmVhdGVkEg0KBXRpdGxlGAEgASgJEhYKDnJlcXVlc3RfZGlnZXN0GAIgASgMIs8BCg1NZXNzYWdlUG9zdGVkEgwKBHRleHQYASABKAkSJwoIbWVudGlvbnMYAiADKAsyFS5zaWduYWxib3gudjEuTWVudGlvbhIbChNyZXBseV90b19tZXNzYWdlX2lkGAMgASgJEg4KBnJ1bl9pZBgEIAEoCRIVCg1tZW50aW9uX2RlcHRoGAUgASgNEhYKDnJlcXVlc3RfZGlnZXN0GAYgASgMEhEKCXRocmVhZF9pZBgHIAEoCRIYChBtZW50aW9uc19yZWZ1c2VkGAggASgIIh0KDU1lc3NhZ2VFZGl0ZWQSDAoEdGV4dBgBIAEoCSIhCg9NZXNzYWdlUmVkYWN0ZWQSDgoGcmVhc29uGAEgASgJIkgKC0N1cnNvck1vdmVkEg8KB3Jvb21faWQYASABKAkSEQoJcHJpbmNpcGFsGAIgASgJEhUKDXJlYWRfcG9zaXRpb24YAyABKARiBnByb3RvMw", [file_signalbox_v1_common, file_signalbox_v1_room]);
+  fileDesc("Ch1zaWduYWxib3gvdjEvcm9vbV9ldmVudC5wcm90bxIMc2lnbmFsYm94LnYxImQKC1Jvb21DcmVhdGVkEgwKBG5hbWUYASABKAkSDQoFdG9waWMYAiABKAkSIAoEem9uZRgDIAEoDjISLnNpZ25hbGJveC52MS5ab25lEhYKDnJlcXVlc3RfZGlnZXN0GAQgASgMIkwKC1Jvb21VcGRhdGVkEgwKBG5hbWUYASABKAkSDQoFdG9waWMYAiABKAkSIAoEem9uZRgDIAEoDjISLnNpZ25hbGJveC52MS5ab25lIg4KDFJvb21BcmNoaXZlZCJjCg9Sb29tTWVtYmVyQWRkZWQSKgoJcHJpbmNpcGFsGAEgASgLMhcuc2lnbmFsYm94LnYxLlByaW5jaXBhbBIOCgZoYW5kbGUYAiABKAkSFAoMbWVtYmVyX2NvdW50GAMgASgNIlUKEVJvb21NZW1iZXJSZW1vdmVkEioKCXByaW5jaXBhbBgBIAEoCzIXLnNpZ25hbGJveC52MS5QcmluY2lwYWwSFAoMbWVtYmVyX2NvdW50GAIgASgNIjYKDVRocmVhZENyZWF0ZWQSDQoFdGl0bGUYASABKAkSFgoOcmVxdWVzdF9kaWdlc3QYAiABKAwizwEKDU1lc3NhZ2VQb3N0ZWQSDAoEdGV4dBgBIAEoCRInCghtZW50aW9ucxgCIAMoCzIVLnNpZ25hbGJveC52MS5NZW50aW9uEhsKE3JlcGx5X3RvX21lc3NhZ2VfaWQYAyABKAkSDgoGcnVuX2lkGAQgASgJEhUKDW1lbnRpb25fZGVwdGgYBSABKA0SFgoOcmVxdWVzdF9kaWdlc3QYBiABKAwSEQoJdGhyZWFkX2lkGAcgASgJEhgKEG1lbnRpb25zX3JlZnVzZWQYCCABKAgiHQoNTWVzc2FnZUVkaXRlZBIMCgR0ZXh0GAEgASgJIiEKD01lc3NhZ2VSZWRhY3RlZBIOCgZyZWFzb24YASABKAkiSAoLQ3Vyc29yTW92ZWQSDwoHcm9vbV9pZBgBIAEoCRIRCglwcmluY2lwYWwYAiABKAkSFQoNcmVhZF9wb3NpdGlvbhgDIAEoBGIGcHJvdG8z", [file_signalbox_v1_common, file_signalbox_v1_room]);
 
 /**
- * RoomCreated is recorded when a room is created (`room.created`).
+ * RoomCreated is recorded when a room is created (`room.created`). Its creator is its first member.
  *
  * @generated from message signalbox.v1.RoomCreated
  */
@@ -127,6 +127,13 @@ export type RoomMemberAdded = Message<"signalbox.v1.RoomMemberAdded"> & {
    * @generated from field: string handle = 2;
    */
   handle: string;
+
+  /**
+   * member_count is how many members the room has from now on.
+   *
+   * @generated from field: uint32 member_count = 3;
+   */
+  memberCount: number;
 };
 
 /**
@@ -148,6 +155,13 @@ export type RoomMemberRemoved = Message<"signalbox.v1.RoomMemberRemoved"> & {
    * @generated from field: signalbox.v1.Principal principal = 1;
    */
   principal?: Principal | undefined;
+
+  /**
+   * member_count is how many members the room has from now on.
+   *
+   * @generated from field: uint32 member_count = 2;
+   */
+  memberCount: number;
 };
 
 /**

@@ -270,7 +270,7 @@ export type Message = Message$1<"signalbox.v1.Message"> & {
   status: MessageStatus;
 
   /**
-   * mentions are the members that it calls by their handles, in order, each once.
+   * mentions are the other members that it calls by their handles outside of code, in order, each once, at most 20.
    *
    * @generated from field: repeated signalbox.v1.Mention mentions = 6;
    */
@@ -376,8 +376,8 @@ export type Mention = Message$1<"signalbox.v1.Mention"> & {
   principal?: Principal | undefined;
 
   /**
-   * run_id is the run that the mention of an agent creates; empty for everybody else, and when there have been too many
-   * answers in a row.
+   * run_id is the run that the mention of an agent creates; empty for everybody else, when there have been too many answers
+   * in a row, and in what an agent posts by itself.
    *
    * @generated from field: string run_id = 3;
    */

@@ -1127,7 +1127,8 @@ export const GetRoomChangesRequestSchema: GenMessage<GetRoomChangesRequest> = /*
   messageDesc(file_signalbox_v1_room_service, 34);
 
 /**
- * GetRoomChangesResponse is what has changed; of each kind the 200 changed last, their large fields left out.
+ * GetRoomChangesResponse is what has changed; of each kind the 200 changed last, their large fields left out, and no more
+ * than 768 KiB.
  *
  * @generated from message signalbox.v1.GetRoomChangesResponse
  */
@@ -1322,7 +1323,8 @@ export const RoomService: GenService<{
   },
   /**
    * PostMessage says something. `@handle` of an agent that is a member creates a run of it, whose answer comes back as a
-   * message. Idempotent with request_id. ROOM_NOT_FOUND, THREAD_NOT_FOUND, MESSAGE_NOT_FOUND for reply_to_message_id,
+   * message. What an agent posts by itself creates none: agents call each other in the answers of their runs, which are
+   * counted. Idempotent with request_id. ROOM_NOT_FOUND, THREAD_NOT_FOUND, MESSAGE_NOT_FOUND for reply_to_message_id,
    * REQUEST_ID_REUSED, INVALID_STATE when the room is archived.
    *
    * @generated from rpc signalbox.v1.RoomService.PostMessage
@@ -1385,7 +1387,8 @@ export const RoomService: GenService<{
     output: typeof MarkReadResponseSchema;
   },
   /**
-   * ListUnread returns the rooms of which the caller is a member, with what they have not read, the newest message first.
+   * ListUnread returns the rooms of which the caller is a member, with what they have not read. The room with the newest
+   * message comes first; one without messages counts by its creation.
    *
    * @generated from rpc signalbox.v1.RoomService.ListUnread
    */

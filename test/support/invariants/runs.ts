@@ -4,7 +4,7 @@ import type { LogEvent, Violation } from "../invariants.ts";
 
 type Status = "absent" | "queued" | "running" | "waiting" | "paused" | "ended";
 type StepStatus = "running" | "completed" | "open";
-type ToolCallStatus = "started" | "done" | "failed" | "unknown";
+type ToolCallStatus = "gated" | "started" | "done" | "failed" | "unknown";
 
 /** A run as its events say, folded here once more so that the product's own fold is not trusted. */
 export interface Run {
@@ -21,6 +21,8 @@ export interface Run {
   /** What it waits for, while it does. */
   conditions: readonly WakeCondition[];
   readonly endedChildren: Set<string>;
+  /** The approvals whose end it was told. */
+  readonly endedApprovals: Set<string>;
   /** The number of messages that came from each thread. */
   readonly messages: Map<string, number>;
 }
@@ -54,6 +56,7 @@ function isLife(payload: Payload): payload is Extract<Payload, { case: keyof typ
 const happenings = {
   runWoken: ["waiting"],
   runChildEnded: open,
+  runApprovalDecided: open,
   runMessageReceived: open,
   runPauseRequested: ["running"],
   runResumed: open,
@@ -86,9 +89,14 @@ const stepLife: Moves<StepStatus | undefined, StepStatus> = {
   stepReused: { from: [undefined], to: "completed" },
 };
 
-/** The life of a tool call. One that is found to have had no effect may be made again. */
+/**
+ * The life of a tool call. One that is found to have had no effect may be made again; a start that a kill switch came before
+ * is taken back.
+ */
 const toolCallLife: Moves<ToolCallStatus | undefined, ToolCallStatus> = {
-  toolCallStarted: { from: [undefined, "failed"], to: "started" },
+  toolCallGated: { from: [undefined, "gated", "failed", "started"], to: "gated" },
+  toolCallDenied: { from: [undefined, "gated", "failed"], to: "done" },
+  toolCallStarted: { from: [undefined, "gated", "failed"], to: "started" },
   toolCallSucceeded: { from: ["started"], to: "done" },
   toolCallFailed: { from: ["started"], to: "failed" },
   toolCallReconciled: { from: ["unknown"], to: "done" },
@@ -128,6 +136,7 @@ function newRun(): Run {
     pauseRequested: false,
     conditions: [],
     endedChildren: new Set(),
+    endedApprovals: new Set(),
     messages: new Map(),
   };
 }
@@ -166,6 +175,7 @@ function* happen(run: Run, payload: Happening): Generator<Problem, void> {
   if (payload.case === "runPauseRequested") run.pauseRequested = true;
   if (payload.case === "runResumed") run.pauseRequested = false;
   if (payload.case === "runChildEnded") run.endedChildren.add(payload.value.childRunId);
+  if (payload.case === "runApprovalDecided") run.endedApprovals.add(payload.value.approvalId);
   if (payload.case === "runMessageReceived") {
     const { threadId, number } = payload.value;
     const before = run.messages.get(threadId) ?? 0;
@@ -179,8 +189,9 @@ function* happen(run: Run, payload: Happening): Generator<Problem, void> {
 }
 
 /** True when what a condition waits for has happened; nobody can say so of a time. */
-function holds({ endedChildren, messages }: Run, { condition }: WakeCondition): boolean {
+function holds({ endedChildren, endedApprovals, messages }: Run, { condition }: WakeCondition): boolean {
   if (condition.case === "children") return condition.value.runIds.every((id) => endedChildren.has(id));
+  if (condition.case === "approval") return endedApprovals.has(condition.value.approvalId);
   return condition.case === "message" && (messages.get(condition.value.threadId) ?? 0) > condition.value.afterNumber;
 }
 

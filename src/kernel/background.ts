@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import { sleep } from "../kernel/wait.ts";
+import { sleep } from "./wait.ts";
 
 /** Work that nobody waits for. */
 export interface Background {

@@ -1,7 +1,7 @@
 import { pino } from "pino";
 import { expect, test } from "vitest";
 import { sleep } from "../../src/kernel/wait.ts";
-import { createBackground } from "../../src/runs/background.ts";
+import { createBackground } from "../../src/kernel/background.ts";
 import { inVirtualTime } from "../support/virtual-time.ts";
 
 const log = pino({ level: "silent" });
