@@ -147,6 +147,11 @@ test("every field of every payload is set in its sample, so that none is left ou
       "position",
     ],
     "signalbox.v1.Document": ["workspace_id", "create_time", "create_by", "position"],
+    "signalbox.v1.Policy": ["workspace_id", "etag", "update_time", "update_by", "position"],
+    // It stands beside the decision.
+    "signalbox.v1.PolicyContext": ["payload"],
+    // Those who are named without a chain: members of rooms.
+    "signalbox.v1.Principal": ["on_behalf_of"],
     // Counted by the server, never reported.
     "signalbox.v1.Usage": ["tool_calls", "steps"],
     // A request as its sender wrote it; what it may say is held by the contract, not by the log.

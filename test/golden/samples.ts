@@ -1,15 +1,14 @@
 import { create } from "@bufbuild/protobuf";
-import { durationFromMs, NullValue, type Timestamp, timestampFromMs, type Value, ValueSchema } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, NullValue, ValueSchema } from "@bufbuild/protobuf/wkt";
 import { AgentSchema, AgentStatus } from "../../gen/signalbox/v1/agent_pb.ts";
 import { AgentArchivedSchema, AgentCreatedSchema, AgentUpdatedSchema } from "../../gen/signalbox/v1/agent_event_pb.ts";
-import { PrincipalSchema, PrincipalType, UsageSchema, Zone } from "../../gen/signalbox/v1/common_pb.ts";
+import { PrincipalType, Zone } from "../../gen/signalbox/v1/common_pb.ts";
 import { ChunkSchema, DocumentSchema } from "../../gen/signalbox/v1/document_pb.ts";
 import { DocumentAddedSchema, DocumentDeletedSchema } from "../../gen/signalbox/v1/document_event_pb.ts";
 import { type Event, EventSchema } from "../../gen/signalbox/v1/event_pb.ts";
 import { QueueSchema } from "../../gen/signalbox/v1/queue_pb.ts";
 import { QueueUpdatedSchema } from "../../gen/signalbox/v1/queue_event_pb.ts";
 import {
-  LeaseEndSchema,
   RunAttemptFailedSchema,
   RunCanceledSchema,
   RunChildEndedSchema,
@@ -35,17 +34,7 @@ import {
   ToolCallStartedSchema,
   ToolCallSucceededSchema,
 } from "../../gen/signalbox/v1/run_event_pb.ts";
-import {
-  BudgetSchema,
-  OnExhausted,
-  PauseReason,
-  RetryPolicySchema,
-  RunEndReason,
-  RunErrorSchema,
-  RunStatus,
-  StepKind,
-  ToolEffect,
-} from "../../gen/signalbox/v1/run_pb.ts";
+import { PauseReason, RunEndReason, RunStatus, StepKind, ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
 import { CreateRunRequestSchema } from "../../gen/signalbox/v1/run_service_pb.ts";
 import { CatchUp, ScheduleSchema, ScheduleStatus } from "../../gen/signalbox/v1/schedule_pb.ts";
 import {
@@ -56,44 +45,31 @@ import {
 } from "../../gen/signalbox/v1/schedule_event_pb.ts";
 import { SessionCompactedSchema } from "../../gen/signalbox/v1/session_event_pb.ts";
 import { type EventPayload, eventTypes } from "../../src/eventlog/event-type.ts";
-
-const runId = "run_01K9ZZZZZZZZZZZZZZZZZZZZZZ";
-const leaseId = "lease_01K9ZZZZZZZZZZZZZZZZZZZZZZ";
-const stepId = "step_01K9ZZZZZZZZZZZZZZZZZZZZZZ";
-const toolCallId = "tc_01K9ZZZZZZZZZZZZZZZZZZZZZZ";
-const otherRunId = "run_01K9YYYYYYYYYYYYYYYYYYYYYY";
-const time = (second: number): Timestamp => timestampFromMs(Date.UTC(2026, 10, 21, 12, 0, second, 345));
-const text = (value: string): Value => create(ValueSchema, { kind: { case: "stringValue", value } });
-const digest = new Uint8Array(32).map((_, index) => index * 7);
-
-const error = create(RunErrorSchema, { code: "RATE_LIMITED", message: "try again in a minute — später", retryable: true });
-const usage = create(UsageSchema, { inputTokens: 1_200n, outputTokens: 340n, costMicros: 5_600n });
-const lease = create(LeaseEndSchema, {
+import { approvalPayloads } from "./approvals.ts";
+import { gatePayloads } from "./gate.ts";
+import { incidentPayloads } from "./incidents.ts";
+import { policyPayloads } from "./policies.ts";
+import { roomPayloads } from "./rooms.ts";
+import {
+  ada,
+  approvalId,
+  budget,
+  decision,
+  digest,
+  error,
+  lease,
   leaseId,
-  abandonedStepIds: [stepId],
-  failedToolCallIds: ["tc_01K9YYYYYYYYYYYYYYYYYYYYYY"],
-  unknownToolCallIds: [toolCallId],
-});
-const retryPolicy = create(RetryPolicySchema, {
-  maxAttempts: 5,
-  initialBackoff: durationFromMs(1_500),
-  backoffMultiplier: 2.5,
-  maxBackoff: durationFromMs(60_000),
-  nonRetryableCodes: ["WRONG_INPUT"],
-  onExhausted: OnExhausted.PAUSE,
-});
-const budget = create(BudgetSchema, {
-  maxTokens: 100_000n,
-  maxCostMicros: 2_000_000n,
-  maxSteps: 200n,
-  maxToolCalls: 50n,
-  maxActiveTime: durationFromMs(600_000),
-});
-const ada = create(PrincipalSchema, {
-  type: PrincipalType.USER,
-  id: "ada@example.com",
-  onBehalfOf: [{ type: PrincipalType.SERVICE, id: "console" }],
-});
+  messageId,
+  otherRunId,
+  retryPolicy,
+  runId,
+  stepId,
+  text,
+  time,
+  toolCallId,
+  usage,
+} from "./values.ts";
+
 const agent = create(AgentSchema, {
   name: "Dispatcher",
   status: AgentStatus.ACTIVE,
@@ -151,6 +127,7 @@ const payloads: { [Case in EventPayload["case"]]: Extract<EventPayload, { case: 
     depth: 3,
     baseRunId: otherRunId,
     basePosition: 4_711n,
+    messageId,
   }),
   runClaimed: create(RunClaimedSchema, {
     attempt: 2,
@@ -177,6 +154,7 @@ const payloads: { [Case in EventPayload["case"]]: Extract<EventPayload, { case: 
     wakeTime: time(50),
     childRunId: otherRunId,
     threadId: "th_1",
+    approvalId,
   }),
   stepCompleted: create(StepCompletedSchema, { leaseId, stepId, output: text("12 trains"), usage }),
   stepFailed: create(StepFailedSchema, { leaseId, stepId, error, usage }),
@@ -192,6 +170,10 @@ const payloads: { [Case in EventPayload["case"]]: Extract<EventPayload, { case: 
     sequence: 13,
     version: "2.1.0",
     reversible: true,
+    target: "track 4",
+    decision,
+    approvalId,
+    payloadDigest: "6f1d",
   }),
   toolCallSucceeded: create(ToolCallSucceededSchema, { leaseId, toolCallId, result: text("locked"), usage }),
   toolCallFailed: create(ToolCallFailedSchema, { leaseId, toolCallId, error, usage }),
@@ -205,12 +187,13 @@ const payloads: { [Case in EventPayload["case"]]: Extract<EventPayload, { case: 
       { condition: { case: "time", value: time(45) } },
       { condition: { case: "children", value: { runIds: [otherRunId] } } },
       { condition: { case: "message", value: { threadId: "th_1", afterNumber: 2 } } },
+      { condition: { case: "approval", value: { approvalId } } },
     ],
   }),
   runWoken: create(RunWokenSchema),
   runChildEnded: create(RunChildEndedSchema, { childRunId: otherRunId, status: RunStatus.FAILED }),
   runMessageReceived: create(RunMessageReceivedSchema, {
-    messageId: "msg_01K9ZZZZZZZZZZZZZZZZZZZZZZ",
+    messageId,
     threadId: "th_1",
     number: 3,
     content: text("go on"),
@@ -288,28 +271,48 @@ const payloads: { [Case in EventPayload["case"]]: Extract<EventPayload, { case: 
     requestDigest: digest,
   }),
   documentDeleted: create(DocumentDeletedSchema),
+  ...gatePayloads,
+  ...roomPayloads,
+  ...policyPayloads,
+  ...approvalPayloads,
+  ...incidentPayloads,
 };
 
-/** The stream of each noun. */
+/** The stream of each noun; what is no noun of its own is of a run. */
 const streams: Record<string, string> = {
   agent: "agt_01K9ZZZZZZZZZZZZZZZZZZZZZZ",
   queue: "night",
   schedule: "sch_01K9ZZZZZZZZZZZZZZZZZZZZZZ",
   session: "sess_1",
   document: "doc_01K9ZZZZZZZZZZZZZZZZZZZZZZ",
+  room: "room_1",
+  thread: "th_1",
+  message: messageId,
+  cursor: "cur_01K9ZZZZZZZZZZZZZZZZZZZZZZ",
+  policy: "pol_main",
+  kill_switch: "kill_main",
+  approval: approvalId,
+  incident: "inc_01K9ZZZZZZZZZZZZZZZZZZZZZZ",
 };
+const inRooms = new Set(["run", "room", "thread", "message", "approval", "incident"]);
+/** Types that say more than they did, and those that have always had a thread. */
+const inThread =
+  /^(run\.created|run\.suspended|run\.approval_decided|step\.started|tool_call\.(started|gated|denied)|(thread|message|approval)\..*)$/;
 
 /** One event of each type, as it would be stored: without what only the log can know. */
 export const samples: readonly Event[] = Object.entries(payloads).map(([name, value], index) => {
   const payload = { case: name, value } as EventPayload;
-  const [noun] = Object.keys(streams).filter((type) => name.startsWith(type));
+  const type = eventTypes[payload.case];
+  const [noun = ""] = type.split(".");
+  const stream = noun in streams ? { type: noun, id: streams[noun] ?? "" } : { type: "run", id: runId };
   return create(EventSchema, {
     eventId: `00000000-0000-4000-8000-${String(index + 1).padStart(12, "0")}`,
     workspaceId: "ws_1",
-    roomId: noun === undefined ? "room_1" : "",
-    stream: noun === undefined ? { type: "run", id: runId } : { type: noun, id: streams[noun] ?? "" },
+    roomId: inRooms.has(stream.type) ? "room_1" : "",
+    threadId: inThread.test(type) ? "th_1" : "",
+    stream,
     streamSequence: BigInt(index + 1),
-    type: eventTypes[payload.case],
+    type,
     actor: {
       type: PrincipalType.AGENT,
       id: "dispatcher",
