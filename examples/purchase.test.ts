@@ -8,7 +8,7 @@ const shop = {
   order: (_key: string, seller: string) => Promise.resolve(`${seller}-1`),
 };
 
-test("orders from the seller that was chosen, a day later", async () => {
+test("orders from the seller that was chosen, a day later, once somebody has approved the order", async () => {
   const handlers = { purchase: purchase(shop) };
   await using signalbox = await openTestSignalbox({ handlers });
   const request = { handler: "purchase", input: { item: "tea", sellers: ["Ada", "Bob"] } };
@@ -17,6 +17,8 @@ test("orders from the seller that was chosen, a day later", async () => {
 
   const begin = signalbox.now();
   await signalbox.client.runs.sendMessage({ runId: run.runId, content: jsonValue("Ada") });
+  await signalbox.resume(run.runId);
+  await signalbox.approve();
   const { output } = await signalbox.resume(run.runId);
   expect(output).toEqual({ seller: "Ada", price: 12, order: "Ada-1" });
   expect(signalbox.now().getTime() - begin.getTime()).toBe(24 * 3_600_000);

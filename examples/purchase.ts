@@ -6,7 +6,7 @@ export interface Shop {
   order(key: string, seller: string, item: string): Promise<string>;
 }
 
-/** Asks sellers for prices, waits for a person to choose, and orders. */
+/** Asks sellers for prices, waits for a person to choose, and orders once somebody has approved that. */
 export function purchase(shop: Shop) {
   const order = defineTool({
     name: "shop.order",

@@ -12,7 +12,7 @@ import { RoomService } from "../../gen/signalbox/v1/room_service_pb.ts";
 import { RunService } from "../../gen/signalbox/v1/run_service_pb.ts";
 import { ScheduleService } from "../../gen/signalbox/v1/schedule_service_pb.ts";
 import { SessionService } from "../../gen/signalbox/v1/session_service_pb.ts";
-import { type Identity, identified } from "./identity.ts";
+import { type Identity, identified, maxChain, namesOf } from "./identity.ts";
 
 /** A client of each service of Signalbox, all over one transport. */
 export interface SignalboxClient {
@@ -42,6 +42,11 @@ export interface SignalboxClient {
   readonly incidents: Client<typeof IncidentService>;
   /** Shows all work at once. */
   readonly pipeline: Client<typeof PipelineService>;
+  /**
+   * The same client, acting for somebody: `user:alice`, then those on whose behalf she acts, nearest first; before those of
+   * this client, at most 8 in all. Over the same connections, which are not its to close.
+   */
+  onBehalfOf(...names: readonly string[]): SignalboxClient;
   /** Closes the connections that the client opened; calls under way and later ones fail. Doing it twice is fine. */
   close(): void;
   /** The same as `close`. */
@@ -71,6 +76,8 @@ export function clientOver(transport: Transport, identity: Identity, onClose?: (
     policy: createClient(PolicyService, own),
     incidents: createClient(IncidentService, own),
     pipeline: createClient(PipelineService, own),
+    // Over the transport that refuses calls once this client is closed.
+    onBehalfOf: (...names) => clientOver(own, { onBehalfOf: [...names, ...namesOf(identity)].slice(0, maxChain) }),
     close,
     [Symbol.dispose]: close,
   };

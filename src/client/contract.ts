@@ -3,7 +3,7 @@
 export type { SignalboxClient } from "./clients.ts";
 export { follow, type FollowOptions } from "./follow.ts";
 export { type JsonValue, jsonValue, NotJsonError, valueToJson } from "./json.ts";
-export { isTransient, reasonOf } from "./reason.ts";
+export { isTransient, metadataOf, reasonOf } from "./reason.ts";
 
 export { Code, ConnectError } from "@connectrpc/connect";
 export * from "../../gen/signalbox/v1/agent_event_pb.ts";

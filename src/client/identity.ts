@@ -6,8 +6,28 @@ export interface Identity {
   readonly token?: string | undefined;
   /** Sent as `x-workspace-id`; when absent the server takes the credential's own workspace. */
   readonly workspaceId?: string | undefined;
+  /**
+   * On whose behalf every call is, nearest first, as `user:alice`, `agent:agt_…` or `service:gateway`, at most 8; sent as
+   * `x-on-behalf-of`. Behind a token they are the chain of the program that has it; without authentication the first is
+   * who calls. None when absent. Anything that is no such name, or has a comma in it, is a TypeError.
+   */
+  readonly onBehalfOf?: string | readonly string[] | undefined;
   /** Further headers of every call, for example `x-correlation-id`. Those of a single call win over them. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
+}
+
+/** The longest chain that servers take. */
+export const maxChain = 8;
+
+// No comma: what somebody has typed as a name must not become two.
+const namePattern = /^(user|agent|service):[!-+\--~]{1,200}$/;
+
+/** On whose behalf an identity calls, nearest first; empty for nobody. Throws a TypeError for what is no name. */
+export function namesOf({ onBehalfOf = [] }: Identity): readonly string[] {
+  const names = typeof onBehalfOf === "string" ? [onBehalfOf] : onBehalfOf;
+  const bad = names.find((name) => !namePattern.test(name));
+  if (bad === undefined) return names;
+  throw new TypeError(`onBehalfOf ${JSON.stringify(bad)} is no principal; give names like user:alice or service:shop`);
 }
 
 /**
@@ -34,9 +54,12 @@ export function identified(transport: Transport, identity: Identity, closed: Abo
   };
 }
 
-function headersOf({ token, workspaceId, headers }: Identity): Headers {
+function headersOf(identity: Identity): Headers {
+  const { token, workspaceId, headers } = identity;
   const own = new Headers(headers);
   if (token !== undefined) own.set("authorization", `Bearer ${token}`);
   if (workspaceId !== undefined) own.set("x-workspace-id", workspaceId);
+  const names = namesOf(identity);
+  if (names.length > 0) own.set("x-on-behalf-of", names.join(", "));
   return own;
 }

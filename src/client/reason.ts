@@ -1,13 +1,22 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
+import { type ErrorInfo, ErrorInfoSchema } from "../../gen/google/rpc/error_details_pb.ts";
 
 /**
  * Why Signalbox refused a call: the name of a value of ErrorReason without its prefix, for example `RUN_NOT_FOUND`.
  * Undefined when the error is not one of Signalbox's: a network failure, an internal error, something else thrown.
  */
 export function reasonOf(error: unknown): string | undefined {
+  return infoOf(error)?.reason;
+}
+
+/** What Signalbox says about an error beside its reason, for example `approval_id`; nothing for an error that is not its. */
+export function metadataOf(error: unknown): Readonly<Record<string, string>> {
+  return infoOf(error)?.metadata ?? {};
+}
+
+function infoOf(error: unknown): ErrorInfo | undefined {
   if (!(error instanceof ConnectError)) return undefined;
-  return error.findDetails(ErrorInfoSchema).find(({ domain }) => domain === "signalbox")?.reason;
+  return error.findDetails(ErrorInfoSchema).find(({ domain }) => domain === "signalbox");
 }
 
 const transientReasons = new Set(["CONTENTION", "STORE_UNAVAILABLE", "DRAINING", "READ_MODEL_BEHIND"]);

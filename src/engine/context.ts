@@ -1,6 +1,8 @@
 import type { SignalboxClient } from "../client/clients.ts";
 import type { ModelClient } from "../models/model.ts";
 import type { ToolRegistry } from "../tools/registry.ts";
+import { actorsOf } from "./actors.ts";
+import { createApprovals } from "./approvals.ts";
 import { createChance } from "./chance.ts";
 import { createChildren } from "./children.ts";
 import { type Commands, mayBeLeftAlone } from "./commands.ts";
@@ -53,8 +55,9 @@ export interface OpenContext {
 /** The context of one attempt. */
 export function createContext(options: ContextOptions): OpenContext {
   const { equipment, claim, lease, ledger, course, commands, emitter, log } = options;
-  const { run, unknownToolCalls } = claim;
-  const { client, tools, models, telemetry } = equipment;
+  const { run, leaseToken, unknownToolCalls } = claim;
+  const { tools, models, telemetry } = equipment;
+  const client = equipment.client.onBehalfOf(...actorsOf(run));
   const { activity, replay, journal, waits, inbox } = course;
   const { signal } = lease;
   const shared = { run, commands, ledger, journal, activity, waits, signal };
@@ -71,6 +74,7 @@ export function createContext(options: ContextOptions): OpenContext {
     log: withReplay(log, () => !replay.isDone()),
     step: steps.step,
     tool: toolCalls.tool,
+    approve: createApprovals({ ...shared, approvals: equipment.client.approvals, leaseToken }),
     reconcile: (key, outcome) => mayBeLeftAlone(toolCalls.reconcile(key, outcome)),
     model: createModelRequests({ ...shared, client: models, steps, telemetry }),
     sleep: createSleeps({ ...shared, serverNowMs: serverClock(claim), longestHeldMs: equipment.longestHeldSleepMs }),

@@ -25,8 +25,8 @@ export interface Entry {
   readonly command: Command;
   /** The id of the step or tool call. */
   readonly id: string;
-  /** Where its first start is in the log. */
-  readonly startPosition: bigint;
+  /** Where it was asked for first is in the log. */
+  readonly askPosition: bigint;
   /** Undefined while it has not ended, and when its lease ended first. */
   readonly end: End | undefined;
   /** True when there is an output that the claim had no room for. */
@@ -48,20 +48,23 @@ const kinds: Partial<Record<StepKind, CommandKind>> = {
   [StepKind.SLEEP]: "sleep",
   [StepKind.RUN]: "run",
   [StepKind.MESSAGE]: "message",
+  [StepKind.APPROVAL]: "approval",
 };
 
 /** A step of the record. */
 export function entryOfStep(step: Step): Entry {
-  const { sequence, key, stepId: id, startPosition, outputOmitted } = step;
+  const { sequence, key, stepId: id, startPosition: askPosition, outputOmitted } = step;
   const command = { sequence, kind: kinds[step.kind] ?? "step", key };
-  return { command, id, startPosition, end: endOfStep(step), outputOmitted, step, toolCall: undefined };
+  return { command, id, askPosition, end: endOfStep(step), outputOmitted, step, toolCall: undefined };
 }
 
 /** A tool call of the record. */
 export function entryOfToolCall(toolCall: ToolCall): Entry {
-  const { sequence, key, toolCallId: id, startPosition, resultOmitted: outputOmitted } = toolCall;
+  const { sequence, key, toolCallId: id, requestPosition, startPosition, resultOmitted: outputOmitted } = toolCall;
   const command = { sequence, kind: "tool" as const, key };
-  return { command, id, startPosition, end: endOfToolCall(toolCall), outputOmitted, step: undefined, toolCall };
+  // Servers before the gate have no place of the request: it was that of the start.
+  const askPosition = requestPosition || startPosition;
+  return { command, id, askPosition, end: endOfToolCall(toolCall), outputOmitted, step: undefined, toolCall };
 }
 
 /** How an entry ended. Throws a HandlerError when the server says that it has not. */
@@ -70,13 +73,17 @@ export function endOf({ command, end }: Entry): End {
   throw new HandlerError("BAD_ANSWER", `the server has not ended ${describeCommand(command)}`);
 }
 
-function endOfStep({ status, position, endTime, output, error }: Step): End | undefined {
+function endOfStep({ kind, status, position, endTime, output, error }: Step): End | undefined {
   const time = endTime && timestampDate(endTime);
+  // What a kill switch has stopped goes on when the run does.
+  if (kind === StepKind.APPROVAL && error?.code === "KILL_SWITCH_ON") return undefined;
   if (status === StepStatus.COMPLETED) return { position, time, outcome: { ok: true, output } };
   return status === StepStatus.FAILED && error ? { position, time, outcome: { ok: false, error } } : undefined;
 }
 
 function endOfToolCall({ status, position, endTime, result, error, resultOmitted }: ToolCall): End | undefined {
+  // Whoever was refused heard of it by an error, which has no time to go by.
+  if (status === ToolCallStatus.DENIED && error) return { position, time: undefined, outcome: { ok: false, error } };
   const time = endTime && timestampDate(endTime);
   // Reconciled without a result it had no effect, and is made again.
   const tookEffect = status === ToolCallStatus.RECONCILED && (result !== undefined || resultOmitted);

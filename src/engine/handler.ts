@@ -53,13 +53,24 @@ export interface HandlerContext {
    * What `fn` returns, as a call of a tool that is on record before `fn` runs, so that nobody repeats it blindly. `fn` throws
    * only when the tool had no effect; when it can not tell, it throws a ToolOutcomeUnknownError of its own.
    */
-  tool<T>(name: string, options: ToolOptions, fn: (scope: ToolScope) => T | Promise<T>): Promise<T>;
+  tool<T>(name: string, options: ToolOptions, fn: ToolFunction<T>): Promise<T>;
   /**
    * What a tool of the worker, or one at hand, returns for these arguments. Throws a HandlerError: TOOL_NOT_FOUND and
    * TOOL_ARGUMENTS_INVALID before anything is recorded, TOOL_TIMEOUT and the like after. Throws ToolOutcomeUnknownError when
    * nobody can tell whether the tool took effect; it is not called again until that is reconciled.
+   *
+   * Both forms pass the gate first. Where the policy wants people to approve a call, it waits for them without a worker, and
+   * is made with the arguments that they approved, which they may have edited. One that is not allowed is never made, and throws a
+   * HandlerError that is not retryable: POLICY_DENIED with the policy's message, APPROVAL_DENIED with the comment of who denied
+   * it, APPROVAL_EXPIRED when nobody has approved it in time. A kill switch that stops it pauses the run.
    */
   tool(tool: string | Tool, args?: unknown, options?: ToolCallOptions): Promise<JsonValue | undefined>;
+  /**
+   * The payload that people have approved, which they may have edited; waits for them without a worker. For what no tool call
+   * does: the handler does it after that, in a step. Throws a HandlerError that is not retryable: POLICY_DENIED,
+   * APPROVAL_DENIED, APPROVAL_EXPIRED, as `tool`. An approval is good for once.
+   */
+  approve(request: ApprovalRequest): Promise<JsonValue | undefined>;
   /** Records what became of an unknown tool call, by its key; with an effect, `tool` returns that result from then on. */
   reconcile(key: string, outcome: ToolOutcome): Promise<void>;
   /**
@@ -143,6 +154,9 @@ export interface ToolCallOptions extends NameOptions {
   readonly stepId?: string | undefined;
 }
 
+/** The code of a tool call. `args` are those of the options, or what people made of them before they approved the call. */
+export type ToolFunction<T> = (scope: ToolScope, args: JsonValue | undefined) => T | Promise<T>;
+
 /** What a tool call is. */
 export interface ToolOptions {
   /** The name of the tool. */
@@ -150,10 +164,46 @@ export interface ToolOptions {
   readonly effect: ToolEffect;
   /** Whether calling twice does no more than calling once, default false. Such a call is repeated after a lost lease. */
   readonly idempotent?: boolean | undefined;
+  /** Whether what it does can be undone, default false. */
+  readonly reversible?: boolean | undefined;
+  /** What it is done to, for people and rules, for example `mailto:a@example.com`; up to 1,000 characters, default none. */
+  readonly target?: string | undefined;
   /** What the tool is called with. JSON. */
   readonly args?: unknown;
   /** The step it belongs to. */
   readonly stepId?: string | undefined;
+}
+
+/** Something that people are to approve. */
+export interface ApprovalRequest extends NameOptions {
+  /** What is to be done, for example `contract.sign`; 1 to 200 characters. Rules go by it, and it is the default name. */
+  readonly action: string;
+  /** What it is to be done with: exactly this is approved. JSON. */
+  readonly payload?: unknown;
+  /** What it is done to, for people and rules; up to 1,000 characters, default none. */
+  readonly target?: string | undefined;
+  /** Default EXTERNAL_WRITE. */
+  readonly effect?: ToolEffect | undefined;
+  /** Whether it can be undone, default false. */
+  readonly reversible?: boolean | undefined;
+  /** Tells people why, up to 5,000 characters. */
+  readonly message?: string | undefined;
+  /** Who decides, where the policy does not ask for more. */
+  readonly terms?: ApprovalTermsOptions | undefined;
+}
+
+/** Who decides, how many of them, and how long that may take. */
+export interface ApprovalTermsOptions {
+  /** How many have to approve, 1 to 20, default 1. */
+  readonly requiredCount?: number | undefined;
+  /** Who may, as `user:alice` or `role:finance`; default every person and program, but no agent. */
+  readonly deciders?: readonly string[] | undefined;
+  /** How long an approval is good for, from the request to its use, 1 s to 30 days, default 24 h. */
+  readonly ttlMs?: number | undefined;
+  /** How long nobody may have decided before `escalateTo` may as well, default for ever. */
+  readonly escalateAfterMs?: number | undefined;
+  /** Who may decide after that, as `deciders`. */
+  readonly escalateTo?: readonly string[] | undefined;
 }
 
 /** About a question to a model. */

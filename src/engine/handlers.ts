@@ -3,7 +3,10 @@ import type { JsonValue } from "../client/json.ts";
 import type { Handler } from "./handler.ts";
 import { HandlerError } from "./handler-error.ts";
 
-/** The handlers that come with Signalbox, to try it with: `echo`, `sleep`, `work`, `flaky`, `steps`, `children`, `wait`. */
+/**
+ * The handlers that come with Signalbox, to try it with: `echo`, `sleep`, `work`, `flaky`, `steps`, `children`, `wait`,
+ * `approve`.
+ */
 export const builtInHandlers = {
   /** Returns its input. */
   echo: (_ctx, input) => input,
@@ -56,6 +59,12 @@ export const builtInHandlers = {
   wait: async (ctx, input) => {
     const thread = isObject(input) ? input["thread"] : undefined;
     return { message: await ctx.waitForMessage(typeof thread === "string" ? thread : undefined) };
+  },
+
+  /** Asks people whether its input may be sent, as an external write, and returns {"sent": what they have approved}. Sends nothing. */
+  approve: async (ctx, input) => {
+    const sent = await ctx.approve({ action: "example.send", payload: input ?? null });
+    return { sent: sent ?? null };
   },
 } as const satisfies Record<string, Handler>;
 

@@ -31,20 +31,35 @@ export interface Heartbeats extends AsyncDisposable {
 
 /** Sends heartbeats from the event loop that handlers run on: one that blocks it beyond its lease loses that. */
 export function createHeartbeats(engine: Pick<SignalboxClient["engine"], "heartbeat">): Heartbeats {
+  let knownEpoch = 0n;
+
+  /** A worker has many leases, and one line is enough. */
+  function onStop(killEpoch: bigint, log: WorkerLog): void {
+    if (killEpoch <= knownEpoch) return;
+    knownEpoch = killEpoch;
+    const message = "a kill switch stops external writes; runs that ask for one are paused";
+    log.warn({ kill_epoch: String(killEpoch) }, message);
+  }
+
   return {
     keep(lease) {
       const ending = new AbortController();
-      void beat(engine, lease, ending.signal);
+      void beat(engine, { ...lease, onStop }, ending.signal);
       return { look: () => {}, end: () => ending.abort() };
     },
     [Symbol.asyncDispose]: async () => {},
   };
 }
 
+/** Whoever hears that external writes are stopped. */
+interface StopListener {
+  readonly onStop: (killEpoch: bigint, log: WorkerLog) => void;
+}
+
 /** Sends heartbeats until the signal aborts or the lease is over. */
 async function beat(
   engine: Pick<SignalboxClient["engine"], "heartbeat">,
-  { leaseToken, ttlMs, log, onEnd, onPause }: Omit<KeptLease, "runId">,
+  { leaseToken, ttlMs, log, onEnd, onPause, onStop }: Omit<KeptLease, "runId"> & StopListener,
   signal: AbortSignal,
 ): Promise<void> {
   const intervalMs = Math.floor(ttlMs / 3);
@@ -60,6 +75,7 @@ async function beat(
       if (signal.aborted) return;
       if (answer.cancelRequested) return onEnd("canceled");
       if (answer.pauseRequested) onPause();
+      if (answer.externalWritesStopped) onStop(answer.killEpoch, log);
       heldUntilMs = sentMs + ttlMs;
       waitMs = intervalMs;
       backoff.reset();

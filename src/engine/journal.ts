@@ -15,6 +15,11 @@ export interface Journal {
    * Unanswered once the run is to pause; the handler gets no further than that. `before` is written first, even then.
    */
   start(write: () => Promise<Entry>, before?: () => Promise<unknown>): Promise<Entry>;
+  /**
+   * The answer to a question that has to be admitted first, and of which the handler is not told. Unanswered once the run is to
+   * pause.
+   */
+  ask<T>(question: () => Promise<T>): Promise<T>;
   /** Resolves when something may be started; unanswered once the run is to pause. */
   admit(): Promise<void>;
   /** The answer to the end of something, once everything on record has been answered. */
@@ -76,20 +81,32 @@ export function createJournal({ replay, activity, onEnd }: JournalOptions): Jour
     else refuse(stopped.reason);
   }
 
+  /** The answer; undefined when nothing is started any more, so that whoever asked is held. */
+  async function unlessHeld<T>(write: () => Promise<T>, refuse: (reason: unknown) => void): Promise<T | undefined> {
+    if (stopped === undefined && pauseNote === undefined) {
+      try {
+        return await write();
+      } catch (error) {
+        if (!isPause(error)) throw error;
+        pauseNote ??= error.message;
+      }
+    }
+    hold(refuse);
+    return undefined;
+  }
+
   return {
     start: (write, before) =>
       queue(async (handOver, refuse) => {
         await before?.();
-        if (stopped !== undefined || pauseNote !== undefined) return hold(refuse);
-        try {
-          const entry = await write();
-          if (entry.end?.outcome.ok) await answer(entry, handOver);
-          else handOver(entry);
-        } catch (error) {
-          if (!isPause(error)) throw error;
-          pauseNote ??= error.message;
-          hold(refuse);
-        }
+        const entry = await unlessHeld(write, refuse);
+        if (entry?.end !== undefined) await answer(entry, handOver);
+        else if (entry !== undefined) handOver(entry);
+      }),
+    ask: (question) =>
+      queue(async (handOver, refuse) => {
+        const answered = await unlessHeld(async () => ({ value: await question() }), refuse);
+        if (answered !== undefined) handOver(answered.value);
       }),
     admit: () =>
       queue(async (handOver, refuse) => {
@@ -117,7 +134,7 @@ export function createJournal({ replay, activity, onEnd }: JournalOptions): Jour
   };
 }
 
-const pauses: ReadonlySet<string> = new Set(["BUDGET_EXCEEDED", "PAUSE_REQUESTED"]);
+const pauses: ReadonlySet<string> = new Set(["BUDGET_EXCEEDED", "PAUSE_REQUESTED", "KILL_SWITCH_ON"]);
 
 function isPause(error: unknown): error is HandlerError {
   return error instanceof HandlerError && pauses.has(error.code);

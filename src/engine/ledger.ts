@@ -15,6 +15,7 @@ import {
 } from "../../gen/signalbox/v1/run_pb.ts";
 import type { Command, CommandKind } from "./command.ts";
 import { type Entry, entryOfStep, entryOfToolCall } from "./entry.ts";
+import { heldBack } from "./gate.ts";
 import { HandlerError, refusalOf, runErrorOf } from "./handler-error.ts";
 import type { Engine, Lease } from "./lease.ts";
 import type { UsageMeter } from "./usage.ts";
@@ -28,7 +29,7 @@ export type StepInit = Pick<
 /** What the record says of a tool call beside its command. */
 export type ToolCallInit = Pick<
   MessageInitShape<typeof StartToolCallRequestSchema>,
-  "stepId" | "tool" | "effect" | "idempotent" | "arguments" | "version" | "reversible"
+  "stepId" | "tool" | "effect" | "idempotent" | "arguments" | "version" | "reversible" | "target"
 >;
 
 /** How something ended. */
@@ -45,6 +46,7 @@ export type Condition = MessageInitShape<typeof WakeConditionSchema>;
  */
 export interface Ledger {
   startStep(command: Command, init: StepInit): Promise<Entry>;
+  /** Also the entry of a call that the gate holds back, or does not allow. */
   startToolCall(command: Command, init: ToolCallInit): Promise<Entry>;
   /** Ends what an entry stands for; an output that is refused becomes a failure. */
   end(entry: Entry, ending: Ending, usage?: UsageMeter): Promise<Entry>;
@@ -66,6 +68,7 @@ const stepKinds: Record<Exclude<CommandKind, "tool">, StepKind> = {
   sleep: StepKind.SLEEP,
   run: StepKind.RUN,
   message: StepKind.MESSAGE,
+  approval: StepKind.APPROVAL,
 };
 
 /** The ledger of a lease. */
@@ -103,8 +106,16 @@ export function createLedger(engine: Engine, leaseToken: string, lease: Lease): 
     return step((call) => engine.startStep({ leaseToken, sequence, key, kind: stepKind, ...init }, call));
   };
 
-  const startToolCall: Ledger["startToolCall"] = ({ sequence, key }, init) =>
-    toolCall((call) => engine.startToolCall({ leaseToken, sequence, key, ...init }, call));
+  const startToolCall: Ledger["startToolCall"] = async (command, init) => {
+    const { sequence, key } = command;
+    try {
+      return await toolCall((call) => engine.startToolCall({ leaseToken, sequence, key, ...init }, call));
+    } catch (error) {
+      const entry = heldBack(command, init, error);
+      if (entry === undefined) throw error;
+      return entry;
+    }
+  };
 
   function endStep(stepId: string, ending: Ending, meter: UsageMeter | undefined): Promise<Entry> {
     const usage = meter?.total();

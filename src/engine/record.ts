@@ -21,10 +21,10 @@ export function readRecord({ recordedSteps, recordedToolCalls }: RecordedWork): 
     .filter(({ command }) => command.sequence > 0)
     .toSorted((a, b) => a.command.sequence - b.command.sequence);
   const bySequence = new Map<number, Entry>();
-  let lastStart = 0n;
+  let lastAsk = 0n;
   for (const entry of entries.toReversed()) {
-    bySequence.set(entry.command.sequence, isFinal(entry, lastStart) ? entry : { ...entry, end: undefined });
-    if (entry.startPosition > lastStart) lastStart = entry.startPosition;
+    bySequence.set(entry.command.sequence, isFinal(entry, lastAsk) ? entry : { ...entry, end: undefined });
+    if (entry.askPosition > lastAsk) lastAsk = entry.askPosition;
   }
   const read = [...bySequence.values()].toReversed();
   return {
@@ -36,10 +36,10 @@ export function readRecord({ recordedSteps, recordedToolCalls }: RecordedWork): 
 
 type RecordedWork = Pick<ClaimRunResponse, "recordedSteps" | "recordedToolCalls">;
 
-/** `lastStart` is where the last of the commands behind it was first started, 0 when there are none. */
-function isFinal({ end }: Entry, lastStart: bigint): boolean {
+/** `lastAsk` is where the last of the commands behind it was first asked for, 0 when there are none. */
+function isFinal({ end }: Entry, lastAsk: bigint): boolean {
   if (end === undefined || end.outcome.ok) return true;
-  return !end.outcome.error.retryable || lastStart > end.position;
+  return !end.outcome.error.retryable || lastAsk > end.position;
 }
 
 function hasEnded(entry: Entry): entry is EndedEntry {

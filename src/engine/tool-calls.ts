@@ -1,15 +1,19 @@
+import { isDeepStrictEqual } from "node:util";
 import { type Run, type ToolCall, ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
 import type { SignalboxClient } from "../client/clients.ts";
-import type { JsonValue } from "../client/json.ts";
+import { type JsonValue, valueToJson } from "../client/json.ts";
 import { checkArguments, type ToolRegistry } from "../tools/registry.ts";
 import { runTool } from "../tools/run-tool.ts";
+import { targetOf } from "../tools/target.ts";
+import { ToolError } from "../tools/tool-error.ts";
 import type { Tool, ToolOutcome, ToolScope } from "../tools/tool.ts";
 import type { Activity } from "./activity.ts";
 import type { Command } from "./command.ts";
 import type { Commands } from "./commands.ts";
 import type { Entry } from "./entry.ts";
-import type { HandlerContext, ToolCallOptions, ToolOptions } from "./handler.ts";
-import { failureOf, HandlerError, RunStoppedError, runErrorOf } from "./handler-error.ts";
+import type { HandlerContext, ToolCallOptions, ToolFunction, ToolOptions } from "./handler.ts";
+import { awaitedApproval } from "./gate.ts";
+import { failureOf, HandlerError, RunStoppedError, runErrorOf, tame } from "./handler-error.ts";
 import type { Journal } from "./journal.ts";
 import type { Ledger, ToolCallInit } from "./ledger.ts";
 import type { WorkerLog } from "./log.ts";
@@ -18,6 +22,7 @@ import type { Telemetry } from "./telemetry.ts";
 import { isOpen, leftOpen, outcomeUnknown, requireStarted, resultFound } from "./tool-outcome.ts";
 import { createUsageMeter } from "./usage.ts";
 import { optionalValue } from "./values.ts";
+import type { Waits } from "./waits.ts";
 
 /** Calls tools, each call once per run unless it had no effect. */
 export interface ToolCalls {
@@ -41,6 +46,7 @@ export interface ToolCallsOptions {
   readonly ledger: Ledger;
   readonly journal: Journal;
   readonly activity: Activity;
+  readonly waits: Waits;
   readonly telemetry: Telemetry;
   readonly signal: AbortSignal;
   readonly log: WorkerLog;
@@ -49,15 +55,18 @@ export interface ToolCallsOptions {
 /** What is to be called, and how that is recorded. */
 interface Callee<T> {
   readonly init: ToolCallInit;
-  run(scope: ToolScope): T | Promise<T>;
-  reconcile(scope: ToolScope): Promise<ToolOutcome | undefined>;
+  /** What the handler wants it to be called with. */
+  readonly args: unknown;
+  /** `args` are what people have approved, where they were asked. */
+  run(args: unknown, scope: ToolScope): T | Promise<T>;
+  reconcile(args: unknown, scope: ToolScope): Promise<ToolOutcome | undefined>;
   /** True when it ends within a time, and nobody could tell whether it took effect unless its end is recorded. */
   readonly mustEnd: boolean;
 }
 
 /** Tool calls of one attempt. */
 export function createToolCalls(needs: ToolCallsOptions): ToolCalls {
-  const { run, registry, client, commands, ledger, journal, activity, telemetry, signal, log } = needs;
+  const { run, registry, client, commands, ledger, journal, activity, waits, telemetry, signal, log } = needs;
   const underWay = new Set<Promise<unknown>>();
   const unknownCalls = new Map(needs.unknownToolCalls.map((call) => [call.key, call]));
 
@@ -68,7 +77,8 @@ export function createToolCalls(needs: ToolCallsOptions): ToolCalls {
 
   /** What became of a call of an earlier attempt, on record: with its end when it took effect. */
   async function lookUp(unknown: ToolCall, callee: Callee<unknown>): Promise<Entry> {
-    const outcome = await activity.during(() => callee.reconcile(scopeOf(unknown.toolCallId)));
+    const args = argumentsOf(unknown, callee);
+    const outcome = await activity.during(() => callee.reconcile(args, scopeOf(unknown.toolCallId)));
     if (outcome === undefined) throw outcomeUnknown(unknown);
     return journal.end(() => recordOutcome(unknown, outcome));
   }
@@ -98,21 +108,30 @@ export function createToolCalls(needs: ToolCallsOptions): ToolCalls {
   }
 
   async function make<T>(command: Command, callee: Callee<T>): Promise<T> {
-    const started = await journal.start(() => ledger.startToolCall(command, callee.init));
-    if (started.end?.outcome.ok) return resultOf(started.end);
-    requireStarted(started);
-    return conclude(started, command, callee);
+    for (;;) {
+      const started = await journal.start(() => ledger.startToolCall(command, callee.init));
+      if (started.end !== undefined) return resultOf(started.end);
+      const approvalId = awaitedApproval(started);
+      if (approvalId === undefined) {
+        requireStarted(started);
+        return conclude(started, command, callee);
+      }
+      await waits.until(command.sequence, { approvalId });
+    }
   }
 
   /** Makes a call that is on record as started, and records its end. */
   async function conclude<T>(started: Entry, { key }: Command, callee: Callee<T>): Promise<T> {
     const usage = createUsageMeter();
     const scope = scopeOf(started.id, usage);
-    const tried = await activity.during(() => attemptOf(`the result of tool call ${key}`, () => callee.run(scope)));
+    const args = argumentsOf(started.toolCall, callee);
+    const tried = await activity.during(() =>
+      attemptOf(`the result of tool call ${key}`, () => callee.run(args, scope)),
+    );
     // What a tool throws because it was told to stop says nothing about what it did.
     if (!tried.ok && tried.cause instanceof RunStoppedError) throw tried.cause;
-    if (!tried.ok && isOpen(tried.cause, callee.init)) {
-      const outcome = await activity.during(() => callee.reconcile(scope));
+    if (!tried.ok && isOpen(tried.cause, started.toolCall ?? callee.init)) {
+      const outcome = await activity.during(() => callee.reconcile(args, scope));
       if (outcome === undefined) throw leftOpen(tried.cause);
       const resolved = await activity.during(() => attemptOf("the result", () => resultFound(outcome, tried.cause)));
       return settle(await journal.end(() => ledger.end(started, resolved.ending, usage)), resolved) as T;
@@ -138,12 +157,16 @@ export function createToolCalls(needs: ToolCallsOptions): ToolCalls {
       async live(command) {
         const tool = find(named, args);
         const { effect, idempotent, version, reversible } = tool;
+        const target = targetFor(tool, args);
         const given = optionalValue(args, `the arguments of tool call ${command.key}`, "INPUT_NOT_SERIALIZABLE");
-        const traced = (toolCallId: string) => ({ tool: toolName, toolCallId, args: args as JsonValue });
         return perform(command, {
-          init: { stepId, tool: toolName, effect, idempotent, version, reversible, arguments: given },
-          run: (scope) => telemetry.executeTool(run, traced(scope.toolCallId), () => runTool(tool, args, scope)),
-          reconcile: async (scope) => tool.reconcile?.(args, scope),
+          init: { stepId, tool: toolName, effect, idempotent, version, reversible, target, arguments: given },
+          args,
+          run(used, scope) {
+            const traced = { tool: toolName, toolCallId: scope.toolCallId, args: used as JsonValue };
+            return telemetry.executeTool(run, traced, () => runTool(tool, used, scope));
+          },
+          reconcile: async (used, scope) => tool.reconcile?.(used, scope),
           mustEnd: !idempotent && effect !== ToolEffect.READ,
         });
       },
@@ -151,25 +174,34 @@ export function createToolCalls(needs: ToolCallsOptions): ToolCalls {
     });
   }
 
-  function callFunction<T>(name: string, options: ToolOptions, fn: (scope: ToolScope) => T | Promise<T>) {
-    const { args, stepId = "", tool, effect, idempotent = false } = options;
+  function callFunction<T>(name: string, options: ToolOptions, fn: ToolFunction<T>) {
+    const { args, stepId = "", tool, effect, idempotent = false, reversible = false, target = "" } = options;
     return commands.perform<T>({
       kind: "tool",
       name,
       async live(command) {
         const given = optionalValue(args, `the arguments of tool call ${command.key}`, "INPUT_NOT_SERIALIZABLE");
-        const init = { stepId, tool, effect, idempotent, arguments: given };
-        return perform(command, { init, run: fn, reconcile: async () => undefined, mustEnd: false });
+        const init = { stepId, tool, effect, idempotent, reversible, target, arguments: given };
+        return perform(command, {
+          init,
+          args: valueToJson(given),
+          run(used, scope) {
+            requireTaken(used, valueToJson(given), fn);
+            return fn(scope, used as JsonValue | undefined);
+          },
+          reconcile: async () => undefined,
+          mustEnd: false,
+        });
       },
       replayed: resultOf,
     });
   }
 
-  function tool<T>(name: string, options: ToolOptions, fn: (scope: ToolScope) => T | Promise<T>): Promise<T>;
+  function tool<T>(name: string, options: ToolOptions, fn: ToolFunction<T>): Promise<T>;
   function tool(named: string | Tool, args?: unknown, options?: ToolCallOptions): Promise<JsonValue | undefined>;
   function tool(named: string | Tool, second: unknown = {}, third: unknown = {}): Promise<unknown> {
     return typeof third === "function"
-      ? callFunction(named as string, second as ToolOptions, third as (scope: ToolScope) => unknown)
+      ? callFunction(named as string, second as ToolOptions, third as ToolFunction<unknown>)
       : callTool(named, second, third as ToolCallOptions);
   }
 
@@ -187,4 +219,26 @@ export function createToolCalls(needs: ToolCallsOptions): ToolCalls {
       await Promise.allSettled(underWay);
     },
   };
+}
+
+function targetFor(tool: Tool, args: unknown): string {
+  try {
+    return targetOf(tool, args);
+  } catch (thrown) {
+    const cause = tame(thrown);
+    throw failureOf(runErrorOf(cause), cause);
+  }
+}
+
+/** What a call is made with: what people have approved, where they were asked, else what the handler said. */
+function argumentsOf(call: ToolCall | undefined, { args }: Pick<Callee<unknown>, "args">): unknown {
+  return call?.arguments === undefined ? args : valueToJson(call.arguments);
+}
+
+/** Throws a ToolError when people have edited the arguments of a function that does not take any. */
+function requireTaken(used: unknown, given: unknown, fn: ToolFunction<unknown>): void {
+  if (fn.length >= 2 || isDeepStrictEqual(used, given)) return;
+  const message =
+    "people have edited the arguments, but the function of the tool call does not take them: (scope, args) => …";
+  throw new ToolError("TOOL_ARGUMENTS_EDITED", message);
 }

@@ -6,7 +6,7 @@ import { HandlerError, runErrorOf, ToolOutcomeUnknownError } from "./handler-err
 import type { ToolCallInit } from "./ledger.ts";
 
 /** True when nobody can tell whether the call took effect, and repeating it blindly could do harm. */
-export function isOpen(cause: unknown, { effect, idempotent }: ToolCallInit): boolean {
+export function isOpen(cause: unknown, { effect, idempotent }: Pick<ToolCallInit, "effect" | "idempotent">): boolean {
   if (cause instanceof ToolOutcomeUnknownError) return true;
   return cause instanceof ToolError && cause.outcomeUnknown && !idempotent && effect !== ToolEffect.READ;
 }

@@ -7,7 +7,8 @@ export type WaitFor =
   | { readonly time: Timestamp; readonly leftMs: number }
   /** Children of one group are waited for together: the run goes on when all of them have ended. */
   | { readonly childRunId: string; readonly group: object }
-  | { readonly threadId: string };
+  | { readonly threadId: string }
+  | { readonly approvalId: string };
 
 /** What pending commands wait for. */
 export interface Waits {
@@ -30,6 +31,8 @@ interface Wait {
 
 // Node's timers end after 2^31 - 1 ms.
 const maxTimerMs = 2 ** 31 - 1;
+/** What the contract takes. */
+const maxConditions = 1_000;
 
 /** Starts without any. `messagesTaken` counts the messages of a thread that the run has taken already. */
 export function createWaits(messagesTaken: (threadId: string) => number): Waits {
@@ -38,6 +41,7 @@ export function createWaits(messagesTaken: (threadId: string) => number): Waits 
 
   function conditionOf(what: WaitFor, members: readonly Wait[]): Condition {
     if ("time" in what) return { condition: { case: "time", value: what.time } };
+    if ("approvalId" in what) return { condition: { case: "approval", value: { approvalId: what.approvalId } } };
     if ("threadId" in what) {
       const { threadId } = what;
       return { condition: { case: "message", value: { threadId, afterNumber: messagesTaken(threadId) } } };
@@ -63,9 +67,11 @@ export function createWaits(messagesTaken: (threadId: string) => number): Waits 
       }
     },
     conditions() {
-      // A run has at most 1,000 steps under way, so there are no more conditions than the contract takes.
-      const inOrder = [...waits].toSorted((a, b) => a.sequence - b.sequence);
-      return [...Map.groupBy(inOrder, ({ what }) => groupOf(what)).values()].flatMap((members) => {
+      const inOrder = [...waits].toSorted((a, b) => rank(a) - rank(b) || a.sequence - b.sequence);
+      const groups = [...Map.groupBy(inOrder, ({ what }) => groupOf(what)).values()];
+      // A run has at most 1,000 steps under way, but any number of tool calls that wait for approvals. Those beyond what the
+      // contract takes are looked at when another one wakes the run.
+      return groups.slice(0, maxConditions).flatMap((members) => {
         const [first] = members;
         if (first === undefined) return [];
         const wake = () => {
@@ -81,8 +87,12 @@ export function createWaits(messagesTaken: (threadId: string) => number): Waits 
   };
 }
 
+function rank({ what }: Wait): number {
+  return "approvalId" in what ? 1 : 0;
+}
+
 /** What waits of one condition have in common. */
 function groupOf(what: WaitFor): unknown {
-  if ("time" in what) return what;
+  if ("time" in what || "approvalId" in what) return what;
   return "threadId" in what ? `thread ${what.threadId}` : what.group;
 }

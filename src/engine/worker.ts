@@ -198,6 +198,8 @@ export type { JsonValue } from "../client/json.ts";
 export { ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
 export { type DefinedHandler, defineHandler, type HandlerAgent, type HandlerDefinition } from "./define-handler.ts";
 export type {
+  ApprovalRequest,
+  ApprovalTermsOptions,
   ChildRun,
   EmittedDelta,
   Handler,
@@ -208,6 +210,7 @@ export type {
   StepRetry,
   StepScope,
   ToolCallOptions,
+  ToolFunction,
   ToolOptions,
 } from "./handler.ts";
 export {

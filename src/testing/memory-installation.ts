@@ -7,7 +7,9 @@ import { createSubjects } from "../eventlog/subjects.ts";
 import { randomIds as ids } from "../kernel/ids.ts";
 import { createBell } from "../kernel/wait.ts";
 import { runAggregate } from "../runs/state.ts";
+import { createMemoryApprovals } from "./memory-approvals.ts";
 import { createMemoryDeltas, type MemoryDeltas } from "./memory-deltas.ts";
+import { createMemoryGate } from "./memory-gate.ts";
 import { createMemoryJobs } from "./memory-jobs.ts";
 import { createMemoryLists, type MemoryLists } from "./memory-lists.ts";
 import { createMemoryReactors } from "./memory-reactors.ts";
@@ -25,7 +27,10 @@ export interface MemoryInstallation extends AsyncDisposable {
   client(workspaceId: string): SignalboxClient;
   /** Resolves when `holds` is true of the runs as they are then. Rejects when the signal aborts. */
   until(holds: () => boolean, signal: AbortSignal): Promise<void>;
-  /** Moves the clock to when something is due next, up to `limit`, and does it; false when nothing is. */
+  /**
+   * Moves the clock to when something is due next, up to `limit`, and does it; false when nothing is. Without a limit only runs
+   * have time pass: an approval waits for people.
+   */
   skip(limit?: Date): Promise<boolean>;
 }
 
@@ -39,7 +44,9 @@ export async function openMemoryInstallation(start: Date): Promise<MemoryInstall
   const lists = createMemoryLists();
   const deltas = createMemoryDeltas();
   const reactors = createMemoryReactors({ aggregates, lists, jobs, clock, ids });
-  const transport = openMemoryServices({ log, feed, aggregates, lists, jobs, deltas, clock, ids });
+  const gate = createMemoryGate({ log, feed, lists, clock, ids });
+  const approvals = createMemoryApprovals({ aggregates, approvals: gate.approvals, lists, clock, ids });
+  const transport = openMemoryServices({ log, feed, aggregates, lists, jobs, deltas, gate, clock, ids });
   const closing = new AbortController();
   const changed = createBell();
   let reacted = 0n;
@@ -49,6 +56,7 @@ export async function openMemoryInstallation(start: Date): Promise<MemoryInstall
     for await (const record of log.tail(0n, closing.signal)) {
       lists.take(record);
       await reactors.react(record);
+      await approvals.react(record);
       reacted = record.position;
       changed.ring();
     }
@@ -76,10 +84,12 @@ export async function openMemoryInstallation(start: Date): Promise<MemoryInstall
       }
     },
     async skip(limit) {
-      const times = [reactors.nextTime(), jobs.nextTime()].flatMap((time) => (time ? [time.getTime()] : []));
-      const nextMs = Math.min(...times);
-      if (times.length === 0 || (limit !== undefined && nextMs > limit.getTime())) return false;
+      const runMs = Math.min(...msOf(reactors.nextTime()), ...msOf(jobs.nextTime()));
+      const limitMs = limit?.getTime() ?? runMs;
+      const nextMs = Math.min(runMs, ...msOf(approvals.nextTime()));
+      if (nextMs > limitMs || !Number.isFinite(limitMs)) return false;
       clock.advanceTo(new Date(nextMs));
+      await approvals.onTime();
       await reactors.onTime();
       return true;
     },
@@ -89,4 +99,8 @@ export async function openMemoryInstallation(start: Date): Promise<MemoryInstall
       await feed[Symbol.asyncDispose]();
     },
   };
+}
+
+function msOf(time: Date | undefined): number[] {
+  return time === undefined ? [] : [time.getTime()];
 }

@@ -1,4 +1,5 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
+import { type Approval, ApprovalStatus, ApprovalVerdict } from "../../gen/signalbox/v1/approval_pb.ts";
 import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
 import { type Run, type RunError, RunStatus, type Step, type ToolCall } from "../../gen/signalbox/v1/run_pb.ts";
 import type { CreateRunRequest } from "../../gen/signalbox/v1/run_service_pb.ts";
@@ -36,7 +37,10 @@ export interface TestRun {
 
 /** Signalbox in memory, with one worker. Time stands still until it is moved. */
 export interface TestSignalbox extends AsyncDisposable {
-  /** RunService, EngineService, EventService, and AgentService without ListAgents; other services are not there. */
+  /**
+   * RunService, EngineService, EventService, ApprovalService, AgentService without ListAgents, and PolicyService as far as it goes
+   * without tables: a policy can be put, tried and read. Other services are not there.
+   */
   readonly client: SignalboxClient;
   /** What time it is. */
   now(): Date;
@@ -47,8 +51,24 @@ export interface TestSignalbox extends AsyncDisposable {
    * message, or somebody who resumes it. Time that it waits for passes at once.
    */
   run(request: TestRunRequest): Promise<TestRun>;
-  /** The same for a run that is there already, for example after a message. */
+  /** The same for a run that is there already, for example after a message or an approval. */
   resume(runId: string): Promise<TestRun>;
+  /** The approvals that wait for people, the oldest first. They last until the clock is moved that far by `advance`. */
+  pendingApprovals(): readonly Approval[];
+  /** Approves, with another payload when one is given. Throws an error when it is not clear which approval is meant. */
+  approve(decision?: TestDecision & { readonly payload?: unknown }): Promise<Approval>;
+  /** Denies. Throws an error when it is not clear which approval is meant. */
+  deny(decision?: TestDecision): Promise<Approval>;
+}
+
+/** What somebody says to an approval. */
+export interface TestDecision {
+  /** Default the only one that waits. */
+  readonly approvalId?: string | undefined;
+  /** Who says it, default `user:test`. */
+  readonly as?: string | undefined;
+  /** Why. */
+  readonly comment?: string | undefined;
 }
 
 const workspaceId = "ws_test";
@@ -113,8 +133,30 @@ export function startTestWorker(
     return { run, output: valueToJson(run.output), error: run.error, events, steps, toolCalls, shown };
   }
 
+  const pendingApprovals = () =>
+    lists
+      .openApprovals()
+      .filter(({ workspaceId: own, status }) => own === workspace && status !== ApprovalStatus.APPROVED);
+
+  async function decide(verdict: ApprovalVerdict, decision: TestDecision, payload?: unknown): Promise<Approval> {
+    const { approvalId, as = "user:test", comment = "" } = decision;
+    await installation.until(atRest, stop.signal);
+    const { approvals } = client.onBehalfOf(as);
+    let approval = chosen(pendingApprovals(), approvalId);
+    if (payload !== undefined) {
+      const { payloadDigest } = approval;
+      const edit = { approvalId: approval.approvalId, payload: jsonValue(payload), payloadDigest, comment };
+      approval = present(await approvals.editApproval(edit));
+    }
+    const { approvalId: id, payloadDigest } = approval;
+    return present(await approvals.decideApproval({ approvalId: id, verdict, comment, payloadDigest }));
+  }
+
   return {
     client,
+    pendingApprovals,
+    approve: ({ payload, ...decision } = {}) => decide(ApprovalVerdict.APPROVE, decision, payload),
+    deny: (decision = {}) => decide(ApprovalVerdict.DENY, decision),
     now: () => clock.now(),
     async advance(ms) {
       const end = new Date(clock.now().getTime() + ms);
@@ -134,4 +176,18 @@ export function startTestWorker(
       await working.catch(() => {});
     },
   };
+}
+
+function chosen(pending: readonly Approval[], approvalId: string | undefined): Approval {
+  const found = pending.filter((approval) => approvalId === undefined || approval.approvalId === approvalId);
+  const [only] = found;
+  if (only !== undefined && found.length === 1) return only;
+  const all = pending.map(({ approvalId: id, action }) => `${id} (${action?.type ?? ""})`).join(", ");
+  const problem = approvalId === undefined ? "say which approval you mean" : `${approvalId} does not wait`;
+  throw new Error(`${problem}; there ${all === "" ? "are none" : `wait ${all}`}`);
+}
+
+function present({ approval }: { approval?: Approval | undefined }): Approval {
+  if (approval === undefined) throw new Error("the answer has no approval");
+  return approval;
 }

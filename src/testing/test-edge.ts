@@ -6,13 +6,13 @@ import { toConnectError } from "../kernel/errors.ts";
 import type { IdSource } from "../kernel/ids.ts";
 import { correlationIdOf, identityOf } from "../server/identity.ts";
 
-/** What surrounds each call of a test: everybody is the user `test`, and errors look as they do from a server. */
+/** What surrounds each call of a test: everybody is the user `test` or who they say, and errors look as they do from a server. */
 export function createTestEdge(ids: IdSource): Interceptor {
   const principal = create(PrincipalSchema, { type: PrincipalType.USER, id: "test" });
   return (next) => async (request) => {
     try {
       const correlationId = correlationIdOf(request.header, ids);
-      request.contextValues.set(callKey, identityOf(request.header, principal, correlationId));
+      request.contextValues.set(callKey, identityOf(request.header, { principal, proven: false }, correlationId));
       const response = await next(request);
       return response.stream ? { ...response, message: withErrors(response.message) } : response;
     } catch (error) {

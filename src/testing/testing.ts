@@ -11,6 +11,7 @@ export { type Recording, recordRun } from "./recording.ts";
 export { replayRun } from "./replay.ts";
 export {
   openTestSignalbox,
+  type TestDecision,
   type TestOptions,
   type TestRun,
   type TestRunRequest,

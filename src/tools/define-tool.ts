@@ -25,6 +25,7 @@ export interface ToolDefinition {
 export interface ZodToolDefinition<Input extends z.ZodType> extends ToolDefinition {
   /** An object; it takes no properties that it does not name, unless it is a loose one. */
   readonly input: Input;
+  target?(args: z.output<Input>): string;
   run(args: z.output<Input>, scope: ToolScope): unknown;
   reconcile?(args: z.output<Input>, scope: ToolScope): Promise<ToolOutcome | undefined>;
 }
@@ -34,6 +35,7 @@ export interface JsonToolDefinition extends ToolDefinition {
   readonly input: JsonSchema;
   /** Ignores keywords that JSON Schema does not have, for a schema of somebody else's, default false. */
   readonly looseSchema?: boolean;
+  target?(args: unknown): string;
   run(args: unknown, scope: ToolScope): unknown;
   reconcile?(args: unknown, scope: ToolScope): Promise<ToolOutcome | undefined>;
 }
@@ -45,7 +47,7 @@ export function defineTool<Input extends z.ZodType>(definition: ZodToolDefinitio
 export function defineTool(definition: JsonToolDefinition): Tool;
 export function defineTool(definition: ZodToolDefinition<z.ZodType> | JsonToolDefinition): Tool {
   const { name, description, version = "1", effect, reversible = false } = definition;
-  const { timeoutMs = 30_000, maxResultBytes = 256 * 1024, input, reconcile } = definition;
+  const { timeoutMs = 30_000, maxResultBytes = 256 * 1024, input, target, reconcile } = definition;
   const { idempotent = effect === ToolEffect.READ } = definition;
   if (!namePattern.test(name)) throw new TypeError(`${JSON.stringify(name)} does not match ${namePattern.source}`);
   if (version.length < 1 || version.length > 100)
@@ -66,6 +68,7 @@ export function defineTool(definition: ZodToolDefinition<z.ZodType> | JsonToolDe
     inputSchema,
     timeoutMs,
     maxResultBytes,
+    ...(target === undefined ? {} : { target: (args) => target(taken(args)) }),
     run: (args, scope) => definition.run(taken(args), scope),
     ...(reconcile === undefined ? {} : { reconcile: (args, scope) => reconcile(taken(args), scope) }),
   };

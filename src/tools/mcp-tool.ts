@@ -57,6 +57,7 @@ export function mcpTool(definition: McpTool, options: McpToolOptions): Tool {
     maxResultBytes,
     input: inputSchema,
     looseSchema: true,
+    target: () => `mcp:${server}`,
     async run(args, scope): Promise<unknown> {
       const value = await call(definition, tool, connection, args, scope);
       const [problem] = checkOutput(value);

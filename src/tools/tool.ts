@@ -21,6 +21,11 @@ export interface Tool {
   /** The most bytes of JSON that a result may have. */
   readonly maxResultBytes: number;
   /**
+   * What a call is done to, for people who approve it and for rules, for example `mailto:a@example.com`; up to 1,000
+   * characters. Gets arguments that `inputSchema` allows.
+   */
+  target?(args: unknown): string;
+  /**
    * The result, as JSON; undefined for none. Gets arguments that `inputSchema` allows. Throws a ToolError when it failed
    * without an effect, one with `outcomeUnknown` when it can not tell; any other error counts as a failure without effect.
    */

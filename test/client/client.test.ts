@@ -42,6 +42,23 @@ test("without token and workspace no such header is sent", async () => {
   expect(seen[0]?.has("x-workspace-id")).toBe(false);
 });
 
+test.each([
+  ["user:alice", "user:alice"],
+  [["agent:agt_1", "user:alice"], "agent:agt_1, user:alice"],
+])("every call says on whose behalf it is: %j", async (onBehalfOf, expected) => {
+  const seen: Headers[] = [];
+  using client = createSignalboxClient({ transport: echoing(seen), onBehalfOf });
+  await client.runs.getRun({ runId: "run_1" });
+  expect(seen[0]?.get("x-on-behalf-of")).toBe(expected);
+});
+
+test.each(["alice", "user:", "user:mallory,user:alice", "user:a b", "user:ünicode"])(
+  "%j is nobody on whose behalf one could call",
+  (onBehalfOf) => {
+    expect(() => createSignalboxClient({ transport: echoing([]), onBehalfOf })).toThrow("is no principal");
+  },
+);
+
 test("a closed client refuses calls; closing twice is fine", async () => {
   const client = createSignalboxClient({ transport: echoing([]) });
   client.close();

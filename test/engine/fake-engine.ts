@@ -3,6 +3,7 @@ import { durationFromMs, durationMs, timestampFromMs, timestampMs } from "@bufbu
 import { Code, ConnectError, createRouterTransport, type Interceptor } from "@connectrpc/connect";
 import { AgentSchema, AgentStatus } from "../../gen/signalbox/v1/agent_pb.ts";
 import { AgentService } from "../../gen/signalbox/v1/agent_service_pb.ts";
+import { ApprovalService } from "../../gen/signalbox/v1/approval_service_pb.ts";
 import type { Delta } from "../../gen/signalbox/v1/delta_pb.ts";
 import { type ClaimRunResponseSchema, EngineService } from "../../gen/signalbox/v1/engine_service_pb.ts";
 import { EventService } from "../../gen/signalbox/v1/event_service_pb.ts";
@@ -17,6 +18,7 @@ import {
 } from "../../gen/signalbox/v1/run_pb.ts";
 import { RunService } from "../../gen/signalbox/v1/run_service_pb.ts";
 import { createSignalboxClient, jsonValue, type SignalboxClient, valueToJson } from "../../src/client/client.ts";
+import { createFakeGate, type FakeGate, stopOf } from "./fake-gate.ts";
 import {
   addMessage,
   endLease,
@@ -39,12 +41,15 @@ export type Method =
   | keyof typeof EngineService.method
   | keyof typeof RunService.method
   | keyof typeof EventService.method
-  | keyof typeof AgentService.method;
+  | keyof typeof AgentService.method
+  | keyof typeof ApprovalService.method;
 
 /** One call that reached the fake. */
 export interface FakeCall {
   readonly method: Method;
   readonly request: unknown;
+  /** On whose behalf it came. */
+  readonly onBehalfOf: string | null;
 }
 
 /** What a worker talks to, in memory: runs, leases, steps, tool calls, waits as the contract has them; faults on demand. */
@@ -52,6 +57,8 @@ export interface FakeEngine {
   readonly client: SignalboxClient;
   readonly calls: FakeCall[];
   readonly runs: FakeRun[];
+  /** Policy, approvals and the kill switch. */
+  readonly gate: FakeGate;
   /** What was shown while it was made, in order. */
   readonly deltas: Delta[];
   /** Looks at every call before and after it is served; what it throws is the answer. */
@@ -87,6 +94,7 @@ export function fakeEngine(leaseTtlMs = 30_000, clockMs: () => number = Date.now
   let position = 0n;
   let changed = Promise.withResolvers<void>();
   const log: FakeLog = { nowMs, next: () => ++position };
+  const gate = createFakeGate(log, ({ runId }) => wake(runOf(runId)));
 
   /** Lets everyone look who waits for a run. */
   function notify(): void {
@@ -167,6 +175,7 @@ export function fakeEngine(leaseTtlMs = 30_000, clockMs: () => number = Date.now
       toolCalls,
       messages: [],
       endedChildren: new Set(),
+      gate,
       conditions: [],
     };
     runs.push(own);
@@ -176,7 +185,11 @@ export function fakeEngine(leaseTtlMs = 30_000, clockMs: () => number = Date.now
   }
 
   const faults: Interceptor = (next) => async (request) => {
-    const call = { method: request.method.localName as Method, request: request.message };
+    const call = {
+      method: request.method.localName as Method,
+      request: request.message,
+      onBehalfOf: request.header.get("x-on-behalf-of"),
+    };
     calls.push(call);
     await engine.fault(call, "before");
     const response = await next(request);
@@ -201,7 +214,8 @@ export function fakeEngine(leaseTtlMs = 30_000, clockMs: () => number = Date.now
         },
         heartbeat({ leaseToken }) {
           if (lastLeases.get(leaseToken)?.run.status === RunStatus.CANCELED) return { cancelRequested: true };
-          return { pauseRequested: held(leaseToken).run.pauseRequested };
+          const { pauseRequested } = held(leaseToken).run;
+          return { pauseRequested, externalWritesStopped: gate.stopped, killEpoch: gate.stopped ? 7n : 0n };
         },
         reportWorker: () => ({}),
         publishDeltas({ leaseToken, deltas: more }) {
@@ -211,7 +225,7 @@ export function fakeEngine(leaseTtlMs = 30_000, clockMs: () => number = Date.now
         },
         releaseRun({ leaseToken }) {
           const own = held(leaseToken);
-          return end(own, pauseOf(own) ?? { status: RunStatus.QUEUED });
+          return end(own, pauseOf(own) ?? stopOf(own) ?? { status: RunStatus.QUEUED });
         },
         completeRun: ({ leaseToken, output }) =>
           end(held(leaseToken), { status: RunStatus.SUCCEEDED, output, error: undefined }),
@@ -244,7 +258,11 @@ export function fakeEngine(leaseTtlMs = 30_000, clockMs: () => number = Date.now
           step: endStep(log, held(leaseToken), stepId, { error, usage }),
           position,
         }),
-        startToolCall: (request) => ({ toolCall: startToolCall(log, held(request.leaseToken), request), position }),
+        startToolCall(request) {
+          const call = startToolCall(log, held(request.leaseToken), request);
+          const isApproved = call.approvalId !== "";
+          return { toolCall: { ...call, arguments: isApproved ? call.arguments : undefined }, position };
+        },
         succeedToolCall({ leaseToken, toolCallId, result }) {
           const change = { status: ToolCallStatus.SUCCEEDED, result };
           return { toolCall: endToolCall(log, held(leaseToken), toolCallId, change), position };
@@ -271,6 +289,16 @@ export function fakeEngine(leaseTtlMs = 30_000, clockMs: () => number = Date.now
           return { run: own.run, position };
         },
         getRun: ({ runId }) => ({ run: runOf(runId).run }),
+      });
+      router.service(ApprovalService, {
+        requestApproval: ({ leaseToken, stepId, action, payload }) => ({
+          approval: gate.request(held(leaseToken), stepId, action, payload),
+          position,
+        }),
+        consumeApproval: ({ leaseToken, approvalId }) => ({
+          approval: gate.consume(held(leaseToken), approvalId),
+          position,
+        }),
       });
       router.service(EventService, {
         listEvents({ filter, afterPosition }) {
@@ -309,6 +337,7 @@ export function fakeEngine(leaseTtlMs = 30_000, clockMs: () => number = Date.now
   const engine: FakeEngine = {
     client: createSignalboxClient({ transport }),
     calls,
+    gate,
     runs,
     deltas,
     fault: () => {},

@@ -21,6 +21,7 @@ import {
   ToolEffect,
   type WakeCondition,
 } from "../../gen/signalbox/v1/run_pb.ts";
+import type { FakeGate } from "./fake-gate.ts";
 import { addUsage } from "../../src/runs/resource.ts";
 import { type Reason, SignalboxError, toConnectError } from "../../src/kernel/errors.ts";
 
@@ -40,6 +41,8 @@ export interface FakeRun {
   readonly toolCalls: Map<string, ToolCall>;
   readonly messages: RunMessage[];
   readonly endedChildren: Set<string>;
+  /** What stands between the run and the outside. */
+  readonly gate: FakeGate;
   /** What a waiting run waits for. */
   conditions: readonly WakeCondition[];
 }
@@ -103,18 +106,22 @@ export function startToolCall(log: FakeLog, own: FakeRun, request: StartToolCall
   const earlier = own.toolCalls.get(request.key);
   const hadNoEffect = earlier?.status === ToolCallStatus.RECONCILED && earlier.result === undefined;
   if (earlier?.status === ToolCallStatus.UNKNOWN) throw refusal("INVALID_STATE", "the outcome is unknown");
-  if (earlier && earlier.status !== ToolCallStatus.FAILED && !hadNoEffect) return earlier;
+  const isGated = earlier?.status === ToolCallStatus.GATED || earlier?.status === ToolCallStatus.DENIED;
+  if (earlier && earlier.status !== ToolCallStatus.FAILED && !hadNoEffect && !isGated) return earlier;
   if (earlier === undefined) requireStarts(own);
+  const approved = own.gate.pass(own, request, earlier);
   own.run = { ...own.run, usage: addUsage(own.run.usage, undefined, { toolCalls: 1n }) };
   const position = log.next();
   const call = create(ToolCallSchema, {
     ...init,
+    ...approved,
     toolCallId: `tc_${request.key}`,
     runId: own.run.runId,
     status: ToolCallStatus.STARTED,
     attempt: (earlier?.attempt ?? 0) + 1,
     startTime: timestampFromMs(log.nowMs()),
-    startPosition: earlier?.startPosition ?? position,
+    startPosition: earlier?.startPosition || position,
+    requestPosition: earlier?.requestPosition ?? position,
     position,
   });
   own.toolCalls.set(request.key, call);
@@ -153,9 +160,10 @@ export function holding(log: FakeLog, own: FakeRun, conditions: readonly WakeCon
   return conditions.flatMap((condition, index) => (holds(log, own, condition) ? [index] : []));
 }
 
-function holds(log: FakeLog, { endedChildren, messages }: FakeRun, { condition }: WakeCondition): boolean {
+function holds(log: FakeLog, { endedChildren, messages, gate }: FakeRun, { condition }: WakeCondition): boolean {
   if (condition.case === "time") return timestampMs(condition.value) <= log.nowMs();
   if (condition.case === "children") return condition.value.runIds.every((id) => endedChildren.has(id));
+  if (condition.case === "approval") return gate.isDecided(condition.value.approvalId);
   if (condition.case !== "message") return false;
   const { threadId, afterNumber } = condition.value;
   return messages.filter((message) => message.threadId === threadId).length > afterNumber;

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { type JsonValue, jsonValue } from "../../src/client/client.ts";
+import { type JsonValue, jsonValue, RunStatus } from "../../src/client/client.ts";
 import { builtInHandlers } from "../../src/engine/worker.ts";
 import { until } from "../support/until.ts";
 import { fakeEngine } from "./fake-engine.ts";
@@ -41,6 +41,15 @@ test("steps records as many steps as it is asked for", async () => {
   expect(output).toEqual({ count: 3, steps: [1, 2, 3] });
   expect([...ran.steps.keys()]).toEqual(["step-1", "step-2", "step-3"]);
   expect(await run("steps", { count: 0 })).toMatchObject({ output: { count: 0, steps: [] } });
+});
+
+test("approve returns what people have approved", async () => {
+  const engine = fakeEngine();
+  startWorker(engine, { handlers: builtInHandlers });
+  const asking = engine.submit({ handler: "approve", input: jsonValue({ to: "ada" }) });
+  await until(() => asking.run.status === RunStatus.WAITING, { what: "the run to wait" });
+  engine.gate.approve();
+  expect(await engine.ended(asking)).toMatchObject({ status: "SUCCEEDED", output: { sent: { to: "ada" } } });
 });
 
 test.each([

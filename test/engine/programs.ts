@@ -19,7 +19,9 @@ export type Program =
   | { readonly kind: "caught"; readonly retryable: boolean }
   | { readonly kind: "sleep"; readonly ms: number }
   | { readonly kind: "read"; readonly value: number }
+  /** People decide on it by the amount. */
   | { readonly kind: "pay"; readonly cents: number }
+  | { readonly kind: "approve"; readonly value: number }
   | { readonly kind: "chance" }
   | { readonly kind: "child"; readonly value: number }
   | { readonly kind: "children"; readonly count: number }
@@ -37,6 +39,7 @@ export const anyProgram: fc.Arbitrary<Program> = fc.letrec<{ program: Program; l
     fc.record({ kind: fc.constant("sleep" as const), ms: fc.constantFrom(0, 10, 900, 60_000, 600_000) }),
     fc.record({ kind: fc.constant("read" as const), value: fc.nat(9) }),
     fc.record({ kind: fc.constant("pay" as const), cents: fc.nat(9) }),
+    fc.record({ kind: fc.constant("approve" as const), value: fc.nat(9) }),
     fc.constant({ kind: "chance" as const }),
     fc.record({ kind: fc.constant("child" as const), value: fc.nat(9) }),
     fc.record({ kind: fc.constant("children" as const), count: fc.integer({ min: 1, max: 3 }) }),
@@ -132,10 +135,10 @@ export async function runProgram(ctx: HandlerContext, world: World, program: Pro
         return hear("slept");
       case "read":
         return hear((await ctx.tool("read", { value: part.value }, { name })) ?? null);
-      case "pay": {
-        await ctx.tool("pay", { cents: part.cents }, { name });
-        return hear("paid");
-      }
+      case "pay":
+        return hear(await ctx.tool("pay", { cents: part.cents }, { name }).then(() => "paid", codeOf));
+      case "approve":
+        return hear((await ctx.approve({ action: "go", payload: part.value, name }).catch(codeOf)) ?? null);
       case "chance":
         hear(ctx.random());
         // Which of those side by side gets which number is a matter of time, too.
@@ -160,6 +163,11 @@ export async function runProgram(ctx: HandlerContext, world: World, program: Pro
     }
   };
   return run(program, "p");
+}
+
+function codeOf(error: unknown): string {
+  if (error instanceof HandlerError && error.code.startsWith("APPROVAL_")) return error.code;
+  throw error;
 }
 
 /** How many messages the program waits for. */

@@ -89,6 +89,7 @@ function writeTool(limits: Limits): Tool {
     effect: ToolEffect.WRITE,
     idempotent: true,
     input: z.object({ path: filePath, content: z.string().describe("What the file is to hold"), encoding }),
+    target: ({ path }) => path,
     async run({ path, content, encoding: as }, scope) {
       const { folders, name } = placeOf(path);
       const bytes = Buffer.from(content, as);

@@ -63,6 +63,7 @@ export function httpPack(options: HttpOptions = {}, network: Network = publicNet
     timeoutMs,
     maxResultBytes: Math.min(6 * maxBodyBytes + 50_000, 4 * 1024 * 1024),
     input,
+    target: ({ url }) => url,
     async run({ url, method, headers }, { signal }) {
       const asked: Asked = { method, headers: { ...headers, "accept-encoding": acceptedEncodings } };
       return follow({ rules, network, maxBodyBytes }, url, asked, signal);

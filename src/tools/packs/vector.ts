@@ -60,6 +60,7 @@ function addTool(): Tool {
         .default({})
         .describe("Up to 32 keys and values of your own"),
     }),
+    target: (document) => document.collection,
     async run(document, { client, signal, toolCallId }) {
       // The same in every attempt, so that a repeat adds nothing.
       const request = { ...document, requestId: toolCallId };

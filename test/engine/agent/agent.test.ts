@@ -47,9 +47,33 @@ const broken = defineTool({
   },
 });
 
+const refused = defineTool({
+  name: "pay",
+  description: "Pays.",
+  effect: ToolEffect.EXTERNAL_WRITE,
+  input: z.strictObject({ cents: z.number() }),
+  run: ({ cents }) => {
+    const [code, message] = cents > 100 ? ["POLICY_DENIED", "no more than 1 EUR"] : ["APPROVAL_DENIED", "user:ada: no"];
+    throw new HandlerError(code, message, { retryable: false });
+  },
+});
+
 function calls(...toolCalls: { name: string; args?: { [key: string]: number | string } }[]) {
   return { toolCalls };
 }
+
+test("tells the model why a call was not allowed, and goes on", async () => {
+  const script = [
+    calls({ name: "pay", args: { cents: 500 } }, { name: "pay", args: { cents: 50 } }),
+    { text: "I may not pay." },
+  ];
+  const { output, requests } = await run(script, { tools: [refused], agent: { model, tools: ["pay"] } });
+  expect(output).toMatchObject({ text: "I may not pay." });
+  expect(requests[1]?.messages.slice(-2)).toMatchObject([
+    { role: "tool", result: { error: { code: "POLICY_DENIED", message: "no more than 1 EUR" } }, isError: true },
+    { role: "tool", result: { error: { code: "APPROVAL_DENIED", message: "user:ada: no" } }, isError: true },
+  ]);
+});
 
 test("answers with the text of the model", async () => {
   const { output, commands, requests } = await run([{ text: "A run." }], {
