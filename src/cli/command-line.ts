@@ -6,7 +6,7 @@ import { runProgram } from "./program.ts";
 /** What a command line runs in. */
 export interface Surroundings {
   readonly env: NodeJS.ProcessEnv;
-  readonly stdout: Writable;
+  readonly stdout: Writable & { readonly columns?: number };
   readonly stderr: Writable & { readonly isTTY?: boolean };
   /** Aborts when the command should stop. */
   readonly signal: AbortSignal;

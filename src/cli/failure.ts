@@ -17,6 +17,17 @@ const hints: Record<string, string> = {
   SCHEDULE_NOT_FOUND: "signalbox schedules ls lists the schedules of the workspace; --workspace chooses another one.",
   SESSION_NOT_FOUND: "signalbox sessions ls lists the sessions of the workspace; --workspace chooses another one.",
   DOCUMENT_NOT_FOUND: "signalbox documents ls lists the documents of the workspace; --workspace chooses another one.",
+  APPROVAL_NOT_FOUND: "signalbox approvals ls lists the approvals of the workspace; --workspace chooses another one.",
+  ROOM_NOT_FOUND: "signalbox rooms ls lists the rooms of the workspace; --workspace chooses another one.",
+  THREAD_NOT_FOUND: "signalbox rooms threads ls lists the threads of a room.",
+  INCIDENT_NOT_FOUND: "signalbox incidents ls lists the incidents of the workspace; --workspace chooses another one.",
+  POLICY_NOT_FOUND: "signalbox policy versions lists the versions.",
+  TOOL_CALL_NOT_FOUND: "signalbox tool-calls ls lists the tool calls of the workspace or a run.",
+  PAYLOAD_MISMATCH: "It has changed meanwhile: look at it again with signalbox approvals show.",
+  APPROVAL_ALREADY_DECIDED: "signalbox approvals show shows who has decided what.",
+  SELF_APPROVAL: "Somebody else has to: --as says who you are.",
+  HANDLE_TAKEN: "Choose another one with --handle.",
+  KILL_SWITCH_ON: "signalbox kill-switch status says who has switched it on, and why.",
   ETAG_MISMATCH: "Somebody has changed it meanwhile: look at it with `get`, then repeat the command.",
 };
 

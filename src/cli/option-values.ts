@@ -1,4 +1,6 @@
 import { InvalidArgumentError } from "commander";
+import type { Principal } from "../../gen/signalbox/v1/common_pb.ts";
+import { principalOfName } from "../kernel/principal.ts";
 
 const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
@@ -74,6 +76,17 @@ export function labelOption(text: string, before: Record<string, string> = {}): 
   const [, key, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
   if (key === undefined) throw new InvalidArgumentError("Give a key and a value, for example team=research.");
   return { ...before, [key]: value ?? "" };
+}
+
+/** How much is at stake, as people type it. */
+export const zones = ["sandbox", "supervised", "high_stakes"] as const;
+
+/** A principal of a name such as `user:alice`. */
+export function principalOption(text: string): Principal {
+  const principal = principalOfName(text);
+  if (principal === undefined)
+    throw new InvalidArgumentError("Give a name like user:alice, agent:agt_… or service:ci.");
+  return principal;
 }
 
 /** More items, commas between them, added to those before. */

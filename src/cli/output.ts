@@ -17,6 +17,10 @@ export interface Output {
   say(text: string): void;
   /** Text on stdout for people only, without an end of line; whatever comes after it begins on a line of its own. */
   write(text: string): void;
+  /** A whole page on stdout: on a terminal in place of what stands there, else below it. With --json nothing. */
+  page(text: string): void;
+  /** How many characters a line of stdout holds; undefined where it is no terminal. */
+  readonly columns: number | undefined;
   /** A line on stderr. */
   note(text: string): void;
   /** How far long work is: one line rewritten on a terminal, else a line every few seconds. Empty when it is over. */
@@ -38,7 +42,7 @@ export interface Failure {
 
 /** Where to write. */
 export interface OutputStreams {
-  readonly stdout: Writable;
+  readonly stdout: Writable & { readonly columns?: number };
   readonly stderr: Writable & { readonly isTTY?: boolean };
   readonly json: boolean;
   /** Called when nobody reads stdout any more, as in `signalbox events tail | head`. */
@@ -67,6 +71,13 @@ export function createOutput({ stdout, stderr, json, onClosed }: OutputStreams):
     if (closed || json || text === "") return;
     stdout.write(printable(text));
     lineIsOpen = !text.endsWith("\n");
+  }
+
+  function page(text: string): void {
+    if (json) return;
+    // Home, and away with everything below: what scrolled out of sight before stays readable.
+    if (stdout.columns !== undefined && !closed) stdout.write("\u001b[H\u001b[2J");
+    print(text);
   }
 
   function endLine(): void {
@@ -101,6 +112,10 @@ export function createOutput({ stdout, stderr, json, onClosed }: OutputStreams):
     json,
     print,
     write,
+    page,
+    get columns() {
+      return stdout.columns;
+    },
     note,
     progress,
     logStream: {

@@ -3,19 +3,28 @@ import packageJson from "../../package.json" with { type: "json" };
 import { type ExitCode, exitCodes, usageError } from "./cli-error.ts";
 import type { Act, Cli } from "./cli.ts";
 import { addAgents } from "./commands/agents.ts";
+import { addApprovals } from "./commands/approvals.ts";
+import { addBoard } from "./commands/board.ts";
 import { addDocuments } from "./commands/documents.ts";
 import { addEvents } from "./commands/events.ts";
+import { addIncidents } from "./commands/incidents.ts";
+import { addKillSwitch } from "./commands/kill-switch.ts";
+import { addMessages } from "./commands/messages.ts";
+import { addPolicy } from "./commands/policy.ts";
 import { addQueues } from "./commands/queues.ts";
+import { addRooms } from "./commands/rooms.ts";
 import { addRuns } from "./commands/runs.ts";
 import { addSchedules } from "./commands/schedules.ts";
 import { addServing } from "./commands/serving.ts";
 import { addSessions } from "./commands/sessions.ts";
+import { addToolCalls } from "./commands/tool-calls.ts";
 import { addUpkeep } from "./commands/upkeep.ts";
 import { addWorkers } from "./commands/workers.ts";
 
 interface GlobalOptions {
   readonly url?: string;
   readonly workspace?: string;
+  readonly as?: string;
 }
 
 const exitCodeHelp = `
@@ -38,6 +47,14 @@ Settings come from the environment: \`signalbox config\` lists them.`;
 const adders = [
   addServing,
   addRuns,
+  addBoard,
+  addRooms,
+  addMessages,
+  addApprovals,
+  addPolicy,
+  addKillSwitch,
+  addIncidents,
+  addToolCalls,
   addEvents,
   addAgents,
   addSessions,
@@ -53,11 +70,12 @@ export async function runProgram(args: readonly string[], cli: Cli): Promise<Exi
   let exitCode: ExitCode = exitCodes.ok;
   const program = new Command("signalbox");
   const act: Act = async (action) => {
-    const { url, workspace } = program.opts<GlobalOptions>();
+    const { url, workspace, as } = program.opts<GlobalOptions>();
     const env = {
       ...cli.env,
       ...(url === undefined ? {} : { SIGNALBOX_URL: url }),
       ...(workspace === undefined ? {} : { SIGNALBOX_WORKSPACE: workspace }),
+      ...(as === undefined ? {} : { SIGNALBOX_AS: as }),
     };
     exitCode = await action({ ...cli, env });
   };
@@ -67,6 +85,7 @@ export async function runProgram(args: readonly string[], cli: Cli): Promise<Exi
     .option("--json", "print JSON, one value per line")
     .option("--url <url>", "the server to call (default: SIGNALBOX_URL)")
     .option("--workspace <id>", "the workspace to use (default: SIGNALBOX_WORKSPACE)")
+    .option("--as <principals>", "on whose behalf to call, for example user:alice (default: SIGNALBOX_AS)")
     .helpOption("--help", "show help with examples")
     .helpCommand(false)
     .configureHelp({ showGlobalOptions: true })

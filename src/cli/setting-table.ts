@@ -236,6 +236,14 @@ export const settingTable = {
     example: "ws_research",
     description: "the workspace that client commands and workers use",
   },
+  onBehalfOf: {
+    variable: "SIGNALBOX_AS",
+    schema: list(z.string().regex(/^(user|agent|service):[!-~]{1,200}$/)).refine((names) => names.length <= 8),
+    fallback: "",
+    allowed: "up to 8 names like user:alice, agent:agt_… or service:shop with commas between",
+    example: "user:alice",
+    description: "on whose behalf client commands call, nearest first; without authentication the first is who calls",
+  },
   ...modelSettingTable,
 } as const satisfies Record<string, Setting>;
 

@@ -56,6 +56,8 @@ export interface Settings extends ModelSettings {
   readonly url: string;
   /** The workspace that clients and workers use. */
   readonly workspaceId: string;
+  /** On whose behalf client commands call, nearest first; empty for nobody. */
+  readonly onBehalfOf: readonly string[];
 }
 
 /** What the environment says of models. */

@@ -37,6 +37,7 @@ describe("readSettings", () => {
       embeddings: undefined,
       url: "http://127.0.0.1:8080",
       workspaceId: "ws_dev",
+      onBehalfOf: [],
       defaultModel: undefined,
       openaiApiKey: undefined,
       openaiBaseUrl: undefined,

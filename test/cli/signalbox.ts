@@ -23,6 +23,33 @@ export async function signalbox(args: readonly string[], env: Record<string, str
   return { code, stdout: stdout.text(), stderr: stderr.text() };
 }
 
+/** A command that stays, inside this process. */
+export interface Staying extends AsyncDisposable {
+  /** Resolves with stdout once it contains the text. */
+  says(text: string): Promise<string>;
+  /** How it ended. */
+  readonly outcome: Promise<Outcome>;
+}
+
+/** Starts `signalbox <args>` inside this process; disposing interrupts it. `env` is all that it sees. */
+export function followSignalbox(args: readonly string[], env: Record<string, string>): Staying {
+  const stdout = createSink();
+  const stderr = createSink();
+  const interrupt = new AbortController();
+  const running = runCommandLine(args, { env, stdout, stderr, signal: interrupt.signal });
+  return {
+    outcome: running.then((code) => ({ code, stdout: stdout.text(), stderr: stderr.text() })),
+    async says(text) {
+      await until(() => stdout.text().includes(text), { what: `signalbox ${args.join(" ")} to say ${text}` });
+      return stdout.text();
+    },
+    async [Symbol.asyncDispose]() {
+      interrupt.abort();
+      await running;
+    },
+  };
+}
+
 /** Runs `signalbox <args>` as people do, in a process of its own, with `input` on stdin. */
 export function spawnSignalbox(args: readonly string[], env: Record<string, string>, input = ""): Promise<Outcome> {
   const { promise, resolve } = Promise.withResolvers<Outcome>();

@@ -1,8 +1,10 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "vitest";
+import { ApprovalStatus, ApprovalVerdict } from "../../gen/signalbox/v1/approval_pb.ts";
 import { PrincipalType } from "../../gen/signalbox/v1/common_pb.ts";
 import { type Event, EventSchema } from "../../gen/signalbox/v1/event_pb.ts";
+import { KillSwitchScope } from "../../gen/signalbox/v1/policy_pb.ts";
 import { RunEndReason } from "../../gen/signalbox/v1/run_pb.ts";
 import { createTimeline } from "../../src/cli/views/timeline.ts";
 import { jsonValue } from "../../src/client/json.ts";
@@ -78,4 +80,37 @@ test("cuts long details to a line", () => {
   const line = createTimeline().since(event(0, "run.succeeded", { case: "runSucceeded", value: { output } }));
   expect(line.length).toBeLessThan(200);
   expect(line).toMatch(/…$/);
+});
+
+test("tells what stands between a run and the outside, and who let it pass", () => {
+  const timeline = createTimeline();
+  const decision = { reasonCodes: ["EXTERNAL_WRITE"] };
+  const lines = [
+    event(0, "tool_call.gated", {
+      case: "toolCallGated",
+      value: { toolCallId: "tc_1", tool: "mail.send", approvalId: "appr_1", arguments: jsonValue({ n: 1 }), decision },
+    }),
+    event(0, "approval.decided", {
+      case: "approvalDecided",
+      value: { verdict: ApprovalVerdict.APPROVE, status: ApprovalStatus.APPROVED, comment: "fine" },
+    }),
+    event(0, "run.approval_decided", {
+      case: "runApprovalDecided",
+      value: { approvalId: "appr_1", status: ApprovalStatus.APPROVED },
+    }),
+    event(0, "tool_call.succeeded", { case: "toolCallSucceeded", value: { toolCallId: "tc_1" } }),
+    event(0, "kill_switch.flipped", {
+      case: "killSwitchFlipped",
+      value: { on: true, scope: KillSwitchScope.INSTALLATION, reason: "wrong prices" },
+    }),
+    event(0, "tool_call.gated", { case: "toolCallGated", value: { toolCallId: "tc_2", tool: "bank.transfer" } }),
+  ].map((item) => timeline.since(item).slice(34));
+  expect(lines).toEqual([
+    'mail.send  needs appr_1  EXTERNAL_WRITE  {"n":1}',
+    "APPROVE  now APPROVED  fine  by agent_1 for ada",
+    "appr_1  APPROVED",
+    "mail.send",
+    "on  INSTALLATION  wrong prices  by agent_1 for ada",
+    "bank.transfer  a kill switch is on",
+  ]);
 });

@@ -6,7 +6,6 @@ import {
   AgentSchema,
   AgentStatus,
 } from "../../../gen/signalbox/v1/agent_pb.ts";
-import { Zone } from "../../../gen/signalbox/v1/common_pb.ts";
 import type { SignalboxClient } from "../../client/client.ts";
 import { type ExitCode, exitCodes, usageError } from "../cli-error.ts";
 import type { Cli } from "../cli.ts";
@@ -18,18 +17,13 @@ import { openClient } from "./client.ts";
 import { pages, showList } from "./listing.ts";
 import { budgetOf, durationOf, memoryOf, retryPolicyOf } from "./policies.ts";
 import { textArgument } from "./text-argument.ts";
+import { zoneOf } from "./zones.ts";
 
 const statusOf = {
   active: AgentStatus.ACTIVE,
   paused: AgentStatus.PAUSED,
   archived: AgentStatus.ARCHIVED,
 } as const satisfies Record<NonNullable<ListAgentsOptions["status"]>[number], AgentStatus>;
-
-const zoneOf = {
-  sandbox: Zone.SANDBOX,
-  supervised: Zone.SUPERVISED,
-  high_stakes: Zone.HIGH_STAKES,
-} as const satisfies Record<NonNullable<AgentOptions["zone"]>, Zone>;
 
 /** `signalbox agents create`. */
 export async function createAgent(cli: Cli, options: CreateAgentOptions): Promise<ExitCode> {

@@ -1,7 +1,6 @@
 import { toJson } from "@bufbuild/protobuf";
 import { type RunDelta, RunDeltaSchema } from "../../../gen/signalbox/v1/delta_pb.ts";
-import { type Event, EventSchema } from "../../../gen/signalbox/v1/event_pb.ts";
-import type { SignalboxClient } from "../../client/client.ts";
+import { EventSchema } from "../../../gen/signalbox/v1/event_pb.ts";
 import { type ExitCode, exitCodes } from "../cli-error.ts";
 import type { Cli } from "../cli.ts";
 import type { EventOptions, ListEventsOptions, TailEventsOptions } from "../commands/events.ts";
@@ -9,6 +8,7 @@ import { createLiveOutput } from "../views/live-output.ts";
 import { createTimeline } from "../views/timeline.ts";
 import { openClient } from "./client.ts";
 import { followEvents } from "./following.ts";
+import { headPosition } from "./head-position.ts";
 
 /** The largest page that the server gives. */
 const maxPageSize = 200;
@@ -53,18 +53,4 @@ export async function listEvents(cli: Cli, options: ListEventsOptions): Promise<
 
 function filterOf({ run = "", room = "", type = [] }: EventOptions) {
   return { runId: run, roomId: room, types: [...type] };
-}
-
-/** The newest position of the log. */
-async function headPosition(client: Pick<SignalboxClient, "events">, signal: AbortSignal): Promise<Event["position"]> {
-  const enough = new AbortController();
-  try {
-    const frames = client.events.subscribe({}, { signal: AbortSignal.any([signal, enough.signal]) });
-    for await (const { frame } of frames) {
-      if (frame.case === "ready") return frame.value.headPosition;
-    }
-    throw new Error("the server ended a subscription without a word");
-  } finally {
-    enough.abort();
-  }
 }

@@ -16,6 +16,11 @@ export async function textArgument(option: string, given: string): Promise<strin
   }
 }
 
+/** The text of a file, or of stdin for a single -. */
+export function fileArgument(option: string, path: string): Promise<string> {
+  return textArgument(option, path === "-" ? path : `@${path}`);
+}
+
 /**
  * The JSON that an option means, as textArgument reads it; undefined when the option is not given. What is no JSON and does
  * not look as if it were meant to be is taken as a text.

@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 import type { Act } from "../cli.ts";
-import { choicesOption, countOption, durationOption, listOption, numberOption } from "../option-values.ts";
+import { choicesOption, countOption, durationOption, listOption, numberOption, zones } from "../option-values.ts";
 import {
   type BudgetSettings,
   budgeted,
@@ -11,7 +11,6 @@ import {
 } from "../policy-options.ts";
 
 const agentStatuses = ["active", "paused", "archived"] as const;
-const zones = ["sandbox", "supervised", "high_stakes"] as const;
 
 /** Options that configure an agent. */
 export interface AgentOptions {

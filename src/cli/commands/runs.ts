@@ -59,6 +59,7 @@ export function addRuns(program: Command, act: Act): void {
   addSteering(runs, act);
   runs
     .command("get <run-id>")
+    .alias("show")
     .description("show a run")
     .addHelpText("after", "\nExamples:\n  $ signalbox runs get run_01J…\n  $ signalbox runs get run_01J… --json")
     .action((runId: string) => act(async (cli) => (await import("../actions/runs.ts")).getRun(cli, runId)));

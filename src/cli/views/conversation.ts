@@ -94,6 +94,16 @@ export function createConversation({ write, line }: Teller): Conversation {
     if (payload.case === "toolCallStarted") {
       const { toolCallId, key, tool, arguments: args } = payload.value;
       started(toolCallId, { key, name: tool, kind: "tool" }, shortJson(args, maxDetail));
+    } else if (payload.case === "toolCallGated") {
+      const { toolCallId, key, tool, arguments: args, approvalId } = payload.value;
+      started(toolCallId, { key, name: tool, kind: "tool" }, shortJson(args, maxDetail));
+      const way =
+        approvalId === "" ? "a kill switch is on" : `waits for an approval: signalbox approvals show ${approvalId}`;
+      done(toolCallId, "…", way);
+    } else if (payload.case === "toolCallDenied") {
+      const { toolCallId, key, tool, arguments: args, error } = payload.value;
+      started(toolCallId, { key, name: tool, kind: "tool" }, shortJson(args, maxDetail));
+      done(toolCallId, "✗", errorText(error, maxDetail));
     } else if (payload.case === "toolCallSucceeded") {
       done(payload.value.toolCallId, "←", shortJson(payload.value.result, maxDetail));
     } else if (payload.case === "toolCallFailed") {

@@ -12,7 +12,7 @@ import { enumName } from "../../kernel/enum-name.ts";
 import { budgetText, costText, isPositive, retryPolicyText, spanText } from "./limits.ts";
 import { fields, table } from "./table.ts";
 import { errorText, labelsText, principalText, shorten, shortJson, timeText, tookText } from "./values.ts";
-import { conditionsText } from "./waiting.ts";
+import { approvalsAwaited, conditionsText } from "./waiting.ts";
 
 /** Runs below each other, one line each. */
 export function runTable(runs: readonly Run[]): string {
@@ -36,6 +36,12 @@ export function runView(run: Run): string {
     ["run", run.runId],
     ["status", statusText(run)],
     ["waits for", run.waitingOn === undefined ? "" : conditionsText(run.waitingOn.conditions)],
+    [
+      "decide",
+      approvalsAwaited(run)
+        .map((approvalId) => `signalbox approvals show ${approvalId}`)
+        .join("; "),
+    ],
     ["paused", pauseText(run.pause)],
     ["handler", run.handler],
     ["agent", run.agentId],

@@ -1,9 +1,13 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Event } from "../../../gen/signalbox/v1/event_pb.ts";
+import { ApprovalStatusSchema, ApprovalVerdictSchema } from "../../../gen/signalbox/v1/approval_pb.ts";
+import { ZoneSchema } from "../../../gen/signalbox/v1/common_pb.ts";
+import { IncidentKindSchema, IncidentSeveritySchema } from "../../../gen/signalbox/v1/incident_pb.ts";
+import { KillSwitchScopeSchema, type PolicyDecision } from "../../../gen/signalbox/v1/policy_pb.ts";
 import type { LeaseEnd } from "../../../gen/signalbox/v1/run_event_pb.ts";
 import { PauseReasonSchema, RunEndReasonSchema, RunStatusSchema } from "../../../gen/signalbox/v1/run_pb.ts";
 import { enumName } from "../../kernel/enum-name.ts";
-import { errorText, labelsText, principalText, shorten, shortJson, timeText } from "./values.ts";
+import { actionText, errorText, labelsText, nameText, principalText, shorten, shortJson, timeText } from "./values.ts";
 import { conditionsText } from "./waiting.ts";
 
 const maxDetail = 120;
@@ -14,6 +18,8 @@ export interface Timeline {
   since(event: Event): string;
   /** `<position>  <time>  run.claimed  <stream>  …`, for events of many streams. */
   at(event: Event): string;
+  /** `run.claimed  <stream>  …`, for who tells the time by themselves. */
+  short(event: Event): string;
 }
 
 /** A timeline without events. */
@@ -24,7 +30,9 @@ export function createTimeline(): Timeline {
   function detail(event: Event): string {
     const { payload } = event;
     if (payload.case === "stepStarted") names.set(payload.value.stepId, payload.value.name || payload.value.key);
-    if (payload.case === "toolCallStarted") names.set(payload.value.toolCallId, payload.value.tool);
+    if (payload.case === "toolCallStarted" || payload.case === "toolCallGated" || payload.case === "toolCallDenied") {
+      names.set(payload.value.toolCallId, payload.value.tool);
+    }
     return shorten(
       detailOf(event, (id) => names.get(id) ?? id),
       maxDetail,
@@ -38,6 +46,7 @@ export function createTimeline(): Timeline {
       const seconds = ((ms - startMs) / 1_000).toFixed(3);
       return `${`+${seconds}s`.padStart(10)}  ${event.type.padEnd(20)}  ${detail(event)}`.trimEnd();
     },
+    short: (event) => [event.type, event.stream?.id ?? "", detail(event)].join("  ").trimEnd(),
     at(event) {
       const cells = [String(event.position).padStart(7), timeText(event.createTime), event.type.padEnd(20)];
       return [...cells, event.stream?.id ?? "", detail(event)].join("  ").trimEnd();
@@ -50,7 +59,7 @@ function detailOf(event: Event, nameOf: (id: string) => string): string {
   switch (payload.case) {
     case "runCreated": {
       const { handler, agentId, input, labels } = payload.value;
-      return words(handler, agentId, labelsText(labels), shortJson(input, 60), `by ${principalText(event.actor)}`);
+      return words(handler, agentId, labelsText(labels), shortJson(input, 60), by(event));
     }
     case "runClaimed": {
       const { attempt, workerId, lost } = payload.value;
@@ -67,7 +76,7 @@ function detailOf(event: Event, nameOf: (id: string) => string): string {
     case "runFailed":
       return words(enumName(RunEndReasonSchema, payload.value.endReason), errorText(payload.value.error, maxDetail));
     case "runCanceled":
-      return words(payload.value.reason, `by ${principalText(event.actor)}`);
+      return words(payload.value.reason, by(event));
     case "runSuspended":
       return `waits for ${conditionsText(payload.value.conditions)}`;
     case "runWoken":
@@ -75,15 +84,17 @@ function detailOf(event: Event, nameOf: (id: string) => string): string {
     case "runChildEnded":
       return words(payload.value.childRunId, enumName(RunStatusSchema, payload.value.status));
     case "runMessageReceived":
-      return words(payload.value.threadId, shortJson(payload.value.content, 60), `by ${principalText(event.actor)}`);
+      return words(payload.value.threadId, shortJson(payload.value.content, 60), by(event));
     case "runPauseRequested":
-      return words(payload.value.note, `by ${principalText(event.actor)}`);
+      return words(payload.value.note, by(event));
     case "runPaused": {
       const { reason, note, error, lease } = payload.value;
       return words(enumName(PauseReasonSchema, reason), note, errorText(error, 80), left(lease, nameOf));
     }
     case "runResumed":
-      return words(payload.value.note, `by ${principalText(event.actor)}`);
+      return words(payload.value.note, by(event));
+    case "runApprovalDecided":
+      return words(payload.value.approvalId, enumName(ApprovalStatusSchema, payload.value.status));
     case "stepStarted":
       return words(nameOf(payload.value.stepId), shortJson(payload.value.input, 60));
     case "stepCompleted":
@@ -96,6 +107,17 @@ function detailOf(event: Event, nameOf: (id: string) => string): string {
       return words(nameOf(payload.value.toolCallId), `on record in ${payload.value.runId}`);
     case "toolCallStarted":
       return words(nameOf(payload.value.toolCallId), shortJson(payload.value.arguments, 60));
+    case "toolCallGated": {
+      const { toolCallId, approvalId, arguments: args, decision } = payload.value;
+      const why = approvalId === "" ? "a kill switch is on" : `needs ${approvalId}`;
+      return words(nameOf(toolCallId), why, reasonsText(decision), shortJson(args, 60));
+    }
+    case "toolCallDenied":
+      return words(
+        nameOf(payload.value.toolCallId),
+        errorText(payload.value.error, 80),
+        reasonsText(payload.value.decision),
+      );
     case "toolCallSucceeded":
       return words(nameOf(payload.value.toolCallId), shortJson(payload.value.result, 60));
     case "toolCallFailed":
@@ -104,26 +126,92 @@ function detailOf(event: Event, nameOf: (id: string) => string): string {
       return words(nameOf(payload.value.toolCallId), payload.value.note, shortJson(payload.value.result, 60));
     case "agentCreated":
     case "agentUpdated":
-      return words(payload.value.agent?.name, `by ${principalText(event.actor)}`);
+      return words(payload.value.agent?.name, by(event));
     case "agentArchived":
-      return `by ${principalText(event.actor)}`;
+      return by(event);
     case "queueUpdated":
-      return words(payload.value.queue?.name, `by ${principalText(event.actor)}`);
+      return words(payload.value.queue?.name, by(event));
     case "scheduleCreated":
     case "scheduleUpdated": {
       const { name, cron, timeZone } = payload.value.schedule ?? {};
-      return words(name, cron, timeZone, `by ${principalText(event.actor)}`);
+      return words(name, cron, timeZone, by(event));
     }
     case "scheduleFired":
       return words(`for ${timeText(payload.value.time)}`, payload.value.runId, payload.value.error);
     case "scheduleArchived":
-      return `by ${principalText(event.actor)}`;
+      return by(event);
     case "sessionCompacted":
       return `${payload.value.turnCount} turns through ${payload.value.throughRunId}`;
     case "documentAdded":
       return words(payload.value.document?.collection, payload.value.document?.title);
     case "documentDeleted":
-      return `by ${principalText(event.actor)}`;
+      return by(event);
+    case "roomCreated":
+    case "roomUpdated": {
+      const { name, topic, zone } = payload.value;
+      return words(name, shorten(topic, 60), enumName(ZoneSchema, zone), by(event));
+    }
+    case "roomArchived":
+      return by(event);
+    case "roomMemberAdded":
+      return words(`@${payload.value.handle}`, nameText(payload.value.principal), by(event));
+    case "roomMemberRemoved":
+      return words(nameText(payload.value.principal), by(event));
+    case "threadCreated":
+      return words(payload.value.title, by(event));
+    case "messagePosted": {
+      const { text, mentionsRefused } = payload.value;
+      return words(
+        by(event),
+        shorten(text, 80),
+        mentionsRefused ? "agents are not called: too many answers in a row" : "",
+      );
+    }
+    case "messageEdited":
+      return words(by(event), shorten(payload.value.text, 80));
+    case "messageRedacted":
+      return words(by(event), payload.value.reason);
+    case "cursorMoved":
+      return words(payload.value.principal, payload.value.roomId, `has read up to ${payload.value.readPosition}`);
+    case "policyPut":
+      return words(`version ${payload.value.policy?.version ?? 0n}`, payload.value.policy?.note, by(event));
+    case "killSwitchFlipped": {
+      const { scope, on, reason } = payload.value;
+      return words(on ? "on" : "off", enumName(KillSwitchScopeSchema, scope), reason, by(event));
+    }
+    case "approvalRequested": {
+      const { action, decision, payload: asked } = payload.value;
+      return words(actionText(action), reasonsText(decision), shortJson(asked, 60), by(event));
+    }
+    case "approvalDecided": {
+      const { verdict, status, comment } = payload.value;
+      const verdictText = enumName(ApprovalVerdictSchema, verdict);
+      return words(verdictText, `now ${enumName(ApprovalStatusSchema, status)}`, comment, by(event));
+    }
+    case "approvalEdited":
+      return words(shortJson(payload.value.payload, 60), payload.value.comment, by(event));
+    case "approvalDelegated":
+      return words(`${payload.value.delegateBy} to ${payload.value.delegateTo}`, payload.value.comment);
+    case "approvalEscalated":
+      return `to ${payload.value.deciders.join(", ")}`;
+    case "approvalExpired":
+      return "nobody has decided, or used it, in time";
+    case "approvalCanceled":
+      return payload.value.reason;
+    case "approvalConsumed":
+      return words(payload.value.runId, payload.value.toolCallId || payload.value.stepId);
+    case "incidentOpened": {
+      const { title, severity, kind } = payload.value;
+      return words(enumName(IncidentSeveritySchema, severity), title, enumName(IncidentKindSchema, kind), by(event));
+    }
+    case "incidentRecurred":
+      return payload.value.links.map(({ id }) => id).join(", ");
+    case "incidentAcknowledged":
+      return words(payload.value.comment, by(event));
+    case "incidentNoteAdded":
+      return words(shorten(payload.value.text, 80), by(event));
+    case "incidentResolved":
+      return words(shorten(payload.value.rootCause, 80), by(event));
     case undefined:
       return "a kind of event that this program does not know; upgrade it";
   }
@@ -133,6 +221,14 @@ function detailOf(event: Event, nameOf: (id: string) => string): string {
 function left(lease: LeaseEnd | undefined, nameOf: (id: string) => string): string {
   const unknown = lease?.unknownToolCallIds ?? [];
   return unknown.length === 0 ? "" : `, outcome unknown: ${unknown.map(nameOf).join(", ")}`;
+}
+
+function by(event: Event): string {
+  return `by ${principalText(event.actor)}`;
+}
+
+function reasonsText(decision: PolicyDecision | undefined): string {
+  return decision === undefined ? "" : decision.reasonCodes.join(", ");
 }
 
 function words(...parts: (string | undefined)[]): string {

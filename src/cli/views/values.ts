@@ -1,7 +1,9 @@
 import { type Timestamp, timestampDate, timestampMs, type Value } from "@bufbuild/protobuf/wkt";
 import type { Principal } from "../../../gen/signalbox/v1/common_pb.ts";
+import type { Action } from "../../../gen/signalbox/v1/policy_pb.ts";
 import type { RunError } from "../../../gen/signalbox/v1/run_pb.ts";
 import { valueToJson } from "../../client/json.ts";
+import { principalName } from "../../kernel/principal.ts";
 
 /** A value as JSON on one line, cut to `maxLength` characters; empty when it is unset. */
 export function shortJson(value: Value | undefined, maxLength: number): string {
@@ -42,6 +44,17 @@ export function errorText(error: RunError | undefined, maxLength: number): strin
 export function principalText(principal: Principal | undefined): string {
   if (principal === undefined) return "";
   return [principal, ...principal.onBehalfOf].map(({ id }) => id).join(" for ");
+}
+
+/** Who somebody is, as people type it: `user:alice`; empty when it is unset. */
+export function nameText(principal: Principal | undefined): string {
+  return principal === undefined ? "" : principalName(principal);
+}
+
+/** What is to be done: `mail.send to mailto:a@example.com`; empty when it is unset. */
+export function actionText(action: Action | undefined): string {
+  if (action === undefined) return "";
+  return action.target === "" ? action.type : `${action.type} to ${action.target}`;
 }
 
 /** Labels as `key=value` with blanks between. */
