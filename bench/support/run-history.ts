@@ -8,10 +8,11 @@ import type { StoredMessage } from "../../src/eventlog/record.ts";
 import { createSubjects } from "../../src/eventlog/subjects.ts";
 import { systemClock } from "../../src/kernel/clock.ts";
 import { randomIds } from "../../src/kernel/ids.ts";
+import { startToolCall } from "../../src/runs/gate-decider.ts";
 import { claimRun, completeRun, failRun } from "../../src/runs/lease-decider.ts";
 import { type RunState, runAggregate } from "../../src/runs/state.ts";
 import { completeStep, startStep } from "../../src/runs/step-decider.ts";
-import { startToolCall, succeedToolCall } from "../../src/runs/tool-call-decider.ts";
+import { succeedToolCall } from "../../src/runs/tool-call-decider.ts";
 import { inParallel } from "./load.ts";
 import { newCall, newRun, recordCreated } from "./runs.ts";
 
@@ -62,9 +63,11 @@ function step(key: string): Happening[] {
 /** A tool call from start to end. */
 function tool(key: string): Happening[] {
   const toolCallId = randomIds.next("tc");
-  const request = { key, tool: "search", effect: ToolEffect.READ, arguments: newRun.input };
+  const given = { key, tool: "search", effect: ToolEffect.READ, arguments: newRun.input };
+  const request = create(StartToolCallRequestSchema, given);
+  const permit = { decision: undefined, arguments: newRun.input, position: 0n, approval: undefined };
   return [
-    (lease) => (state) => startToolCall(state, lease, toolCallId, create(StartToolCallRequestSchema, request), now),
+    (lease) => (state) => startToolCall(state, { lease, toolCallId, request }, permit, now),
     (lease) => (state) => succeedToolCall(state, lease, { toolCallId, result: newRun.input, usage: undefined }),
   ];
 }

@@ -5,9 +5,18 @@ import { promisify } from "node:util";
 import { afterAll, describe, expect, test } from "vitest";
 import { startAndFollow } from "../../examples/browser.ts";
 import { type Bank, refund } from "../../examples/refund.ts";
-import { RunStatus, ToolEffect, valueToJson } from "../../src/client/client.ts";
+import {
+  ApprovalStatus,
+  ApprovalVerdict,
+  jsonValue,
+  RunStatus,
+  type SignalboxClient,
+  ToolEffect,
+  valueToJson,
+} from "../../src/client/client.ts";
 import { claim } from "../e2e/claims.ts";
 import { openInstallation } from "../support/installation.ts";
+import { until } from "../support/until.ts";
 import { root } from "./documents.ts";
 
 const installation = await openInstallation({ workers: 1 });
@@ -52,18 +61,31 @@ test("what the page does works wherever there is fetch", async () => {
 });
 
 describe("a refund whose worker died", () => {
-  async function refunded(handler: string, bank: Bank) {
+  async function approve({ approvals }: SignalboxClient, runId: string) {
+    const [approval] = await until(
+      async () => {
+        const page = await approvals.listApprovals({ runId, statuses: [ApprovalStatus.PENDING] });
+        return page.approvals.length > 0 && page.approvals;
+      },
+      { what: "an approval" },
+    );
+    const { approvalId = "", payloadDigest = "" } = approval ?? {};
+    await approvals.decideApproval({ approvalId, payloadDigest, verdict: ApprovalVerdict.APPROVE });
+  }
+
+  async function refunded(handler: string, bank: Bank, isMadeAgain: boolean) {
     const client = installation.client();
     await client.runs.createRun({ handler });
     const { run, leaseToken } = await claim(client, handler);
-    await client.engine.startToolCall({
-      leaseToken,
-      key: "refund",
-      tool: "bank.transfer",
-      effect: ToolEffect.EXTERNAL_WRITE,
-    });
+    const call = { leaseToken, key: "refund", tool: "bank.transfer", effect: ToolEffect.EXTERNAL_WRITE };
+    const startIt = () => client.engine.startToolCall({ ...call, arguments: jsonValue({ cents: 1200 }) });
+    await expect(startIt()).rejects.toThrow(/waits for appr_/);
+    await approve(client, run.runId);
+    await startIt();
     await client.engine.releaseRun({ leaseToken });
     installation.worker({ handlers: { [handler]: refund(bank) } });
+    // What had no effect is approved for another time.
+    if (isMadeAgain) await approve(client, run.runId);
     const { run: ended } = await client.runs.waitRun({ runId: run.runId });
     expect(ended).toMatchObject({ status: RunStatus.SUCCEEDED });
     return valueToJson(ended?.output);
@@ -71,11 +93,11 @@ describe("a refund whose worker died", () => {
 
   test("is not made again when the bank knows it", async () => {
     const bank: Bank = { find: async () => "transfer 7", transfer: () => Promise.reject(new Error("made twice")) };
-    expect(await refunded("refund_known", bank)).toBe("transfer 7");
+    expect(await refunded("refund_known", bank, false)).toBe("transfer 7");
   });
 
   test("is made when the bank does not know it", async () => {
     const bank: Bank = { find: async () => undefined, transfer: async () => "transfer 8" };
-    expect(await refunded("refund_unknown", bank)).toBe("transfer 8");
+    expect(await refunded("refund_unknown", bank, true)).toBe("transfer 8");
   });
 });

@@ -103,7 +103,7 @@ function anchors(text: string): string[] {
 }
 
 test.each([...documents])("commands that %s names exist", async (_path, text) => {
-  const named = [...text.matchAll(/(?:npm run signalbox --|`signalbox|^signalbox) ((?:[a-z]+ ?)+)/gm)];
+  const named = [...text.matchAll(/(?:npm run signalbox --|`signalbox|^signalbox) ((?:[a-z]+(?:-[a-z]+)* ?)+)/gm)];
   const commands = [...new Set(named.map(([, words = ""]) => words.trim()))];
   const known = await Promise.all(commands.map(isCommand));
   expect(commands.filter((_command, index) => !known[index])).toEqual([]);

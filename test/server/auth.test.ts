@@ -19,6 +19,55 @@ test("takes everyone on this machine for one local user when authentication is o
   expect(server.calls).toMatchObject([{ workspaceId: "ws_dev", principal: { type: PrincipalType.USER, id: "local" } }]);
 });
 
+test("takes callers for who they say when authentication is off: the first, on behalf of the others", async () => {
+  await using server = await openTestServer();
+  await post(server, createRun, run, { "x-on-behalf-of": "agent:agt_1 , user:alice,service:shop" });
+  expect(server.calls).toMatchObject([
+    {
+      principal: {
+        type: PrincipalType.AGENT,
+        id: "agt_1",
+        onBehalfOf: [
+          { type: PrincipalType.USER, id: "alice" },
+          { type: PrincipalType.SERVICE, id: "shop" },
+        ],
+      },
+    },
+  ]);
+});
+
+test("takes names for the chain of the program that has the token, which stays the principal", async () => {
+  await using server = await openTestServer({ auth });
+  const names = Array.from({ length: 8 }, (_, index) => `user:u${index}`);
+  await post(server, createRun, run, { authorization: `Bearer ${token}`, "x-on-behalf-of": names.join(",") });
+  const onBehalfOf = names.map((_, index) => ({ type: PrincipalType.USER, id: `u${index}` }));
+  expect(server.calls).toMatchObject([{ principal: { type: PrincipalType.SERVICE, id: "static_token", onBehalfOf } }]);
+});
+
+test.each([
+  "",
+  "alice",
+  "user:",
+  "robot:r2",
+  "user:alice,",
+  "user:a b",
+
+  Array(9).fill("user:a").join(","),
+])("refuses to call on behalf of %j", async (names) => {
+  await using server = await openTestServer();
+  const response = await post(server, createRun, run, { "x-on-behalf-of": names });
+  const error = await errorOf(response);
+  expect(response.status).toBe(400);
+  expect(error.message).toContain("x-on-behalf-of: ");
+  expect(infoOf(error)).toMatchObject({ reason: "INVALID_REQUEST", metadata: { field: "x-on-behalf-of" } });
+  expect(server.calls).toEqual([]);
+});
+
+test("asks for the token before it looks at names", async () => {
+  await using server = await openTestServer({ auth });
+  expect((await post(server, createRun, run, { "x-on-behalf-of": "nonsense" })).status).toBe(401);
+});
+
 test.each(["0.0.0.0", "::", "192.0.2.1"])("refuses to listen on %s without authentication", async (host) => {
   await expect(openTestServer({ host })).rejects.toMatchObject({
     reason: "PERMISSION_DENIED",

@@ -35,6 +35,7 @@ describe("an origin that is allowed", () => {
         "traceparent",
         "x-correlation-id",
         "x-grpc-web",
+        "x-on-behalf-of",
         "x-user-agent",
         "x-workspace-id",
       ]),
