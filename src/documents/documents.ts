@@ -12,8 +12,8 @@ import {
 import { type AggregatesDeps, createAggregates, type Loaded } from "../eventlog/aggregates.ts";
 import type { Call } from "../kernel/call.ts";
 import { requestDigest } from "../kernel/digest.ts";
-import { SignalboxError } from "../kernel/errors.ts";
 import { derivedId } from "../kernel/ids.ts";
+import { requireSize } from "../kernel/limits.ts";
 import { readPage } from "../readmodel/page.ts";
 import type { Positions } from "../readmodel/positions.ts";
 import type { Db } from "../readmodel/postgres.ts";
@@ -54,6 +54,7 @@ export interface DocumentsDeps extends AggregatesDeps {
 
 const defaultCollection = "default";
 const defaultLimit = 5;
+const split = "split it into several documents";
 
 /** The documents on a log and its read models. */
 export function createDocuments(deps: DocumentsDeps): Documents {
@@ -86,14 +87,14 @@ export function createDocuments(deps: DocumentsDeps): Documents {
       chunks: spans.map((span, index) => ({ ...span, embedding: vectorBytes(vectors[index] ?? new Float32Array()) })),
       requestDigest: digest,
     });
-    requireSize("the text with its vectors", toBinary(DocumentAddedSchema, added).length, maxEventBytes);
+    requireSize("the text with its vectors", toBinary(DocumentAddedSchema, added).length, maxEventBytes, split);
     return added;
   }
 
   return {
     async add(call, request) {
       const { requestId, text } = request;
-      requireSize("text", Buffer.byteLength(text), maxTextBytes);
+      requireSize("text", Buffer.byteLength(text), maxTextBytes, split);
       const repeatable = requestId !== "";
       const creation: Creation = {
         documentId: repeatable ? derivedId("doc", call.workspaceId, "AddDocument", requestId) : ids.next("doc"),
@@ -138,13 +139,4 @@ export function createDocuments(deps: DocumentsDeps): Documents {
 function answer({ state, position }: Loaded<DocumentState>, documentId: string): DocumentAt {
   if (state.status === "absent") throw documentNotFound(documentId);
   return { document: withoutText(state.document), position };
-}
-
-function requireSize(what: string, sizeBytes: number, limitBytes: number): void {
-  if (sizeBytes <= limitBytes) return;
-  throw new SignalboxError(
-    "PAYLOAD_TOO_LARGE",
-    `${what} has ${sizeBytes} bytes, the limit is ${limitBytes}; split it into several documents`,
-    { limit: String(limitBytes), size: String(sizeBytes) },
-  );
 }

@@ -33,13 +33,17 @@ export function requireStorable(what: string, value: Value | undefined, limitByt
   if (value === undefined) return;
   const flaw = flawOf(value, maxLevels);
   if (flaw !== undefined) throw new SignalboxError("INVALID_REQUEST", `${what} ${flaw}`);
-  const sizeBytes = toBinary(ValueSchema, value).length;
+  const hint = "store the data elsewhere and pass a reference";
+  requireSize(what, toBinary(ValueSchema, value).length, limitBytes, hint);
+}
+
+/** Throws PAYLOAD_TOO_LARGE, with what to do about it, when something is larger than its limit. */
+export function requireSize(what: string, sizeBytes: number, limitBytes: number, hint: string): void {
   if (sizeBytes <= limitBytes) return;
-  throw new SignalboxError(
-    "PAYLOAD_TOO_LARGE",
-    `${what} has ${sizeBytes} bytes, the limit is ${limitBytes}; store the data elsewhere and pass a reference`,
-    { limit: String(limitBytes), size: String(sizeBytes) },
-  );
+  throw new SignalboxError("PAYLOAD_TOO_LARGE", `${what} has ${sizeBytes} bytes, the limit is ${limitBytes}; ${hint}`, {
+    limit: String(limitBytes),
+    size: String(sizeBytes),
+  });
 }
 
 function flawOf({ kind }: Value, levels: number): string | undefined {

@@ -39,13 +39,13 @@ export function createKillSwitchReport({
   positions,
   listStopped,
 }: KillSwitchReportDeps): KillSwitchReport {
-  return async ({ workspaceId, signal }, { pageSize, pageToken }) => {
+  return async ({ workspaceId, signal }, { pageSize, pageToken, minPosition }) => {
     const [{ workspace, installation }, { head }] = await Promise.all([switches.confirmed(workspaceId), log.bounds()]);
     const { stopped, epoch } = externalWritesOf({ workspace, installation });
     const flip = reportedFlip([workspace, installation]);
     const page = readPage("stopped_writes", [workspaceId, flip], pageSize, pageToken);
     // Whatever was held back by now belongs in the report.
-    if (flip > 0n) await positions.reach(head, signal);
+    await positions.reach(flip > 0n && head > minPosition ? head : minPosition, signal);
     const met = flip > 0n ? await listStopped(workspaceId, flip, page) : undefined;
     return {
       workspace: shownKillSwitch(workspace, KillSwitchScope.WORKSPACE),

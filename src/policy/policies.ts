@@ -1,6 +1,11 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
+import { type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
-import type { Policy, PolicyContext, PolicyDecision } from "../../gen/signalbox/v1/policy_pb.ts";
+import {
+  type Policy,
+  type PolicyContext,
+  type PolicyDecision,
+  PolicySchema,
+} from "../../gen/signalbox/v1/policy_pb.ts";
 import type {
   EvaluateRequest,
   GetPolicyRequest,
@@ -12,7 +17,7 @@ import type {
 import type { EventLog } from "../eventlog/event-log.ts";
 import type { Call } from "../kernel/call.ts";
 import { SignalboxError } from "../kernel/errors.ts";
-import { requireStorable } from "../kernel/limits.ts";
+import { requireSize, requireStorable } from "../kernel/limits.ts";
 import { readPage } from "../readmodel/page.ts";
 import type { Positions } from "../readmodel/positions.ts";
 import type { Db } from "../readmodel/postgres.ts";
@@ -31,7 +36,7 @@ export interface Policies {
   evaluate(call: Call, request: EvaluateRequest): Promise<PolicyDecision>;
   /** The recorded decisions that another policy would make otherwise. INVALID_REQUEST, READ_MODEL_BEHIND. */
   simulate(call: Call, request: SimulatePolicyRequest): Promise<MessageInitShape<typeof SimulatePolicyResponseSchema>>;
-  /** Makes a new version. INVALID_REQUEST, ETAG_MISMATCH, PERMISSION_DENIED for agents. */
+  /** Makes a new version. INVALID_REQUEST, ETAG_MISMATCH, PAYLOAD_TOO_LARGE, PERMISSION_DENIED for agents. */
   put(call: Call, request: PutPolicyRequest): Promise<{ policy: Policy; position: bigint }>;
   /** The present policy, or a version. POLICY_NOT_FOUND, READ_MODEL_BEHIND. */
   get(call: Call, request: GetPolicyRequest): Promise<Policy>;
@@ -50,6 +55,8 @@ export interface PoliciesDeps {
   readonly maxPayloadBytes: number;
 }
 
+/** The largest policy: every read of one has to fit an answer that gRPC clients take by default. */
+const maxPolicyBytes = 1024 * 1024;
 /** Events that one query of a simulation reads. */
 const simulationBatch = 200;
 
@@ -97,6 +104,7 @@ export function createPolicies({ book, gate, log, db, positions, maxPayloadBytes
       const upTo = endPosition === 0n || endPosition > head ? head : endPosition;
       // Decisions that nobody has read yet count as well: what is complete has to be so.
       await positions.reach(upTo > minPosition ? upTo : minPosition, signal);
+      if (after >= upTo) return { nextPosition: after, complete: true };
       const since = startTime && timestampDate(startTime);
       const { flips, ...rest } = await simulate({
         policy,
@@ -109,6 +117,7 @@ export function createPolicies({ book, gate, log, db, positions, maxPayloadBytes
     },
     async put(call, { policy: wanted, validateOnly }) {
       if (wanted === undefined) throw new SignalboxError("INVALID_REQUEST", "policy is missing: say what it is to be");
+      requireSize("policy", toBinary(PolicySchema, wanted).length, maxPolicyBytes, "name fewer members and actions");
       book.compile(wanted);
       if (!validateOnly) return book.put(call, wanted);
       requireNoAgent(call.principal, "change policies");

@@ -587,7 +587,8 @@ export const PolicyService: GenService<{
   },
   /**
    * PutPolicy makes a new version of the workspace's policy; putting what it says already records nothing. A policy that does
-   * not parse is refused and the old one stays. INVALID_REQUEST, ETAG_MISMATCH.
+   * not parse is refused and the old one stays. INVALID_REQUEST, ETAG_MISMATCH, PAYLOAD_TOO_LARGE beyond 1 MiB,
+   * PERMISSION_DENIED for agents.
    *
    * @generated from rpc signalbox.v1.PolicyService.PutPolicy
    */

@@ -48,12 +48,28 @@ export interface RoomTimeline {
 /** A room of which nothing was told. */
 export function createRoomTimeline(names: Names): RoomTimeline {
   const timeline = createTimeline();
+  // Runs that answer messages: what they are given and what they say stands in those, as it is by now.
+  const answering = new Set<string>();
+
+  function wordless(event: Event): Event {
+    const { payload, stream } = event;
+    const runId = stream?.id ?? "";
+    if (payload.case === "runCreated" && payload.value.messageId !== "") {
+      answering.add(runId);
+      const { input: _said, ...value } = payload.value;
+      return { ...event, payload: { case: payload.case, value } };
+    }
+    if (payload.case !== "runSucceeded" || !answering.delete(runId)) return event;
+    const { output: _said, ...value } = payload.value;
+    return { ...event, payload: { case: payload.case, value } };
+  }
+
   return {
     line(event, now) {
       const { payload } = event;
       if (payload.case === "roomMemberAdded") names.set(payload.value.principal, payload.value.handle);
       if (now !== undefined) return payload.case === "messagePosted" ? messageLine(now, names) : undefined;
-      if (told.has(payload.case)) return `${clockText(event.createTime)}  · ${timeline.short(event)}`;
+      if (told.has(payload.case)) return `${clockText(event.createTime)}  · ${timeline.short(wordless(event))}`;
       return spokenLine(event, names);
     },
   };
