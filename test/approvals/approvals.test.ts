@@ -277,10 +277,10 @@ describe("the inbox", () => {
     expect(await list(ann, { assignee: "me" })).toEqual(ids);
   });
 
-  test("of ten thousand comes in pages, each approval once, the newest first", async () => {
+  test("of a thousand comes in pages, each approval once, the newest first", async () => {
     const workspaceId = newWorkspaceId();
     const client = installation.client({ workspaceId });
-    const count = 10_000;
+    const count = 1_000;
     const hands = Array.from({ length: 50 }, async (_, hand) => {
       for (let n = hand; n < count; n += 50) await ask(workspaceId);
     });
@@ -289,7 +289,7 @@ describe("the inbox", () => {
     const found: bigint[] = [];
     const statuses = [ApprovalStatus.PENDING];
     for (let pageToken = "", last = false; !last;) {
-      const request = { statuses, assignee: "user:bob", pageSize: 200, pageToken, minPosition };
+      const request = { statuses, assignee: "user:bob", pageSize: 40, pageToken, minPosition };
       const page = await client.approvals.listApprovals(request, { timeoutMs: 60_000 });
       found.push(...page.approvals.map(({ position }) => position));
       pageToken = page.nextPageToken;

@@ -141,7 +141,8 @@ export type CreateRunRequest = Message<"signalbox.v1.CreateRunRequest"> & {
 
   /**
    * message_id is a message that the run answers: when the run ends, its answer is posted in the message's room and thread,
-   * as a message of the agent. Empty for none. A mention sets it by itself. A message that does not exist gets no answer.
+   * as a message of the agent. Empty for none. A mention sets it by itself. A message that does not exist gets no answer. Name
+   * its room as room_id too: the answer to a message of another room may take some seconds.
    *
    * @generated from field: string message_id = 17;
    */
