@@ -1,12 +1,14 @@
 import { Code } from "@connectrpc/connect";
 import { afterAll, describe, expect, test } from "vitest";
+import { PrincipalType, Zone } from "../../gen/signalbox/v1/common_pb.ts";
 import { RunStatus } from "../../gen/signalbox/v1/run_pb.ts";
 import { createSignalboxClient, jsonValue } from "../../src/client/client.ts";
 import { builtInHandlers, createWorker } from "../../src/engine/worker.ts";
 import { openInstallation } from "../support/installation.ts";
 import { methods, pathOf } from "./contract.ts";
+import { askByCall, decision } from "./people.ts";
 import { postJson, postStream } from "./plain-http.ts";
-import { refusal } from "./refusal.ts";
+import { reasonFor, refusal } from "./refusal.ts";
 
 const token = "correct-horse-battery-staple";
 const installation = await openInstallation({ auth: { mode: "static_token", token } });
@@ -51,6 +53,20 @@ test("with the token a client and a worker do all that they do without authentic
   const { run } = await client.runs.createRun({ handler: "echo", input: jsonValue("hello") });
   const ended = await client.runs.waitRun({ runId: run?.runId ?? "" });
   expect(ended.run).toMatchObject({ status: RunStatus.SUCCEEDED, createBy: { id: "static_token" } });
+});
+
+test("behind the token, whom a call names is who decides", async () => {
+  const client = installation.client({ token });
+  const [alice, bob] = [client.onBehalfOf("user:alice"), client.onBehalfOf("user:bob")];
+  const { approval } = await askByCall(alice, {}, { zone: Zone.HIGH_STAKES });
+  expect(await reasonFor(alice.approvals.decideApproval(decision(approval)))).toBe("SELF_APPROVAL");
+  const decided = await bob.approvals.decideApproval(decision(approval));
+  expect(decided.approval?.decisions).toMatchObject([{ decideBy: { type: PrincipalType.USER, id: "bob" } }]);
+  const filter = { stream: { type: "approval", id: approval.approvalId }, types: ["approval.decided"] };
+  const { events } = await client.events.listEvents({ filter, minPosition: decided.position });
+  expect(events.map(({ actor }) => actor)).toMatchObject([
+    { type: PrincipalType.SERVICE, id: "static_token", onBehalfOf: [{ type: PrincipalType.USER, id: "bob" }] },
+  ]);
 });
 
 test("a worker without the token ends with the reason", async () => {

@@ -1,3 +1,4 @@
+import type { DescField } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { afterAll, describe, expect, test } from "vitest";
@@ -122,10 +123,12 @@ describe("fields that break a rule of the contract are named:", () => {
 function malformedIds(): [method: string, path: string, body: object, field: string][] {
   // last_run_id is output only.
   const free = new Set(["workspace_id", "worker_id", "correlation_id", "actor_id", "request_id", "last_run_id"]);
+  // What a policy is asked about need not be there.
+  const isFree = ({ name, parent }: DescField) => free.has(name) || parent.typeName === "signalbox.v1.PolicyContext";
   return methods
     .filter(({ methodKind }) => methodKind === "unary")
     .flatMap((method) =>
-      textFields(method.input, ({ name }) => name.endsWith("_id") && !free.has(name)).map(
+      textFields(method.input, (field) => field.name.endsWith("_id") && !isFree(field)).map(
         (path): [string, string, object, string] => {
           const body = path.reduceRight<unknown>(
             (value, { jsonName }) => ({ [jsonName]: value }),
@@ -219,8 +222,39 @@ test("what is not there is NOT_FOUND", async () => {
   expect(await refusal(client.sessions.getSession({ sessionId: "sess_never" }))).toMatchObject({
     reason: "SESSION_NOT_FOUND",
   });
+  const toolCallId = "tc_01ARZ3NDEKTSV4RRFFQ69G5FAV";
+  const { run } = await client.runs.createRun({ handler: "nobody" });
+  const reconcile = (id: string) => client.engine.reconcileToolCall({ runId: id, toolCallId, note: "I looked" });
+  expect(await refusal(reconcile(runId))).toMatchObject({ code: Code.NotFound, reason: "RUN_NOT_FOUND" });
+  expect(await refusal(reconcile(run?.runId ?? ""))).toMatchObject({ reason: "TOOL_CALL_NOT_FOUND" });
+  const roomId = "room_never";
+  const version = 7n;
+  const missing = {
+    ROOM_NOT_FOUND: client.rooms.getRoom({ roomId }),
+    MESSAGE_NOT_FOUND: client.rooms.getMessage({ messageId: "msg_01ARZ3NDEKTSV4RRFFQ69G5FAV" }),
+    APPROVAL_NOT_FOUND: client.approvals.getApproval({ approvalId: "appr_01ARZ3NDEKTSV4RRFFQ69G5FAV" }),
+    INCIDENT_NOT_FOUND: client.incidents.getIncident({ incidentId: "inc_01ARZ3NDEKTSV4RRFFQ69G5FAV" }),
+    POLICY_NOT_FOUND: client.policy.getPolicy({ version }),
+  };
+  for (const [reason, call] of Object.entries(missing)) {
+    expect(await refusal(call)).toMatchObject({ code: Code.NotFound, reason });
+  }
+  const context = { action: { type: "launch" } };
+  expect(await refusal(client.policy.evaluate({ context, policyVersion: version }))).toMatchObject({
+    reason: "POLICY_NOT_FOUND",
+  });
   const eventId = "00000000-0000-4000-8000-000000000000";
   expect(await refusal(client.events.getEvent({ eventId }))).toMatchObject({ reason: "EVENT_NOT_FOUND" });
+});
+
+test("a tool call is reconciled by a worker or by a person, not by both and not by nobody", async () => {
+  const { leaseToken, run } = await createAndClaim(client, "reconciled");
+  const call = { toolCallId: "tc_01ARZ3NDEKTSV4RRFFQ69G5FAV", note: "I looked" };
+  for (const who of [{}, { leaseToken, runId: run.runId }]) {
+    const refused = await refusal(client.engine.reconcileToolCall({ ...call, ...who }));
+    expect(refused).toMatchObject({ reason: "INVALID_REQUEST" });
+    expect(refused.message).toContain("exactly one of lease_token and run_id");
+  }
 });
 
 test("filters that name two aggregates are refused", async () => {

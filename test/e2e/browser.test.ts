@@ -6,13 +6,19 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { chromium, type Page } from "playwright-core";
 import { afterAll, expect, test } from "vitest";
+import { PrincipalType } from "../../gen/signalbox/v1/common_pb.ts";
 import { jsonValue } from "../../src/client/client.ts";
 import { openInstallation } from "../support/installation.ts";
 import { claim } from "./claims.ts";
+import { approvalOf, askByCall, mailOf } from "./people.ts";
 
 const opened = new AsyncDisposableStack();
 afterAll(() => opened.disposeAsync());
-const { port } = opened.use(await openPageServer(await bundlePage()));
+const scripts = {
+  page: await bundle(new URL("page/page.ts", import.meta.url)),
+  inbox: await bundle(new URL("page/inbox.ts", import.meta.url)),
+};
+const { port } = opened.use(await openPageServer(scripts));
 // One page, two origins: the name and the address of this machine are not the same to a browser.
 const [allowedOrigin, otherOrigin] = [`http://127.0.0.1:${port}`, `http://localhost:${port}`];
 const installation = opened.use(await openInstallation({ allowedOrigins: [allowedOrigin] }));
@@ -41,6 +47,21 @@ test("a page of an allowed origin starts a run and follows its subscription in C
   expect(await page.locator("#error").count()).toBe(0);
 });
 
+test("a page shows what people are asked, live, and approves exactly that in Alice's name", async () => {
+  const client = installation.client({ workspaceId: "ws_inbox" });
+  const page = await openPage(allowedOrigin, "inbox");
+  await page.locator("#ready").waitFor();
+  const { claimed, approval } = await askByCall(client, mailOf("hello"));
+  await page.locator(".approval", { hasText: "hello" }).waitFor();
+  await page.locator("#approve").click();
+  await page.locator("#decided").waitFor();
+  expect(await page.locator("#error").count()).toBe(0);
+  const { toolCall } = await client.engine.startToolCall({ leaseToken: claimed.leaseToken, ...mailOf("hello") });
+  expect(toolCall).toMatchObject({ approvalId: approval.approvalId, arguments: approval.payload });
+  const { decisions } = await approvalOf(client, approval.approvalId);
+  expect(decisions).toMatchObject([{ decideBy: { type: PrincipalType.USER, id: "alice" } }]);
+});
+
 test("a page of another origin is refused by the browser, and nothing is recorded", async () => {
   const client = installation.client();
   const { position: afterPosition } = await client.runs.createRun({ handler: "nobody" });
@@ -52,17 +73,16 @@ test("a page of another origin is refused by the browser, and nothing is recorde
   expect(events.map(({ position }) => position)).toEqual([minPosition]);
 });
 
-async function openPage(origin: string): Promise<Page> {
+async function openPage(origin: string, script = "page"): Promise<Page> {
   const page = await browser.newPage();
   page.setDefaultTimeout(15_000);
-  await page.goto(`${origin}/?server=${encodeURIComponent(installation.url)}`);
+  await page.goto(`${origin}/${script}?server=${encodeURIComponent(installation.url)}`);
   return page;
 }
 
-async function bundlePage(): Promise<string> {
-  const entry = fileURLToPath(new URL("page/page.ts", import.meta.url));
+async function bundle(script: URL): Promise<string> {
   const { outputFiles } = await build({
-    entryPoints: [entry],
+    entryPoints: [fileURLToPath(script)],
     bundle: true,
     format: "esm",
     write: false,
@@ -71,13 +91,13 @@ async function bundlePage(): Promise<string> {
   return outputFiles[0]?.text ?? "";
 }
 
-async function openPageServer(script: string) {
+/** Serves a page for each script: `/page` runs `/page.js`. */
+async function openPageServer(bundles: Readonly<Record<string, string>>) {
   const server = createServer((request, response) => {
-    const isScript = request.url === "/page.js";
-    response.setHeader("content-type", isScript ? "text/javascript" : "text/html");
-    response.end(
-      isScript ? script : '<!doctype html><title>Signalbox</title><script type="module" src="/page.js"></script>',
-    );
+    const [, name = "", extension] = /^\/(\w*)(\.js)?/.exec(request.url ?? "") ?? [];
+    response.setHeader("content-type", extension ? "text/javascript" : "text/html");
+    const html = `<!doctype html><title>Signalbox</title><script type="module" src="/${name}.js"></script>`;
+    response.end(extension ? bundles[name] : html);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {

@@ -44,4 +44,13 @@ describe.each([
       { event: { type: "run.canceled" } },
     ]);
   });
+
+  test("rooms", async () => {
+    const [created] = await curl("RoomService/CreateRoom", { name: "control" });
+    const { roomId } = (created as { room: { roomId: string } }).room;
+    const [posted] = await curl("RoomService/PostMessage", { roomId, text: "hello" });
+    const { position: minPosition } = posted as { position: string };
+    const [changes] = await curl("RoomService/GetRoomChanges", { roomId, afterPosition: "0", minPosition });
+    expect(changes).toMatchObject({ messages: [{ text: "hello" }], messageCount: "1" });
+  });
 });

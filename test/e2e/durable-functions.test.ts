@@ -3,6 +3,7 @@ import { z } from "zod";
 import { AgentStatus, follow, jsonValue, RunStatus, StepKind, valueToJson } from "../../src/client/client.ts";
 import { defineHandler, defineTool, type HandlerContext, ToolEffect } from "../../src/engine/worker.ts";
 import { newWorkspaceId, openInstallation } from "../support/installation.ts";
+import { openGate } from "../support/open-gate.ts";
 import { until } from "../support/until.ts";
 import { createRun, ended, eventTypes } from "./runs.ts";
 
@@ -86,6 +87,7 @@ test("a run that is asked to pause in the middle of a step ends that, pauses, an
 
 test("a retry of a failed run does not do again what the failed one had done", async () => {
   const { workspaceId, client } = newWorkspace();
+  await openGate(client);
   let works = false;
   const ran: string[] = [];
   const note = defineTool({

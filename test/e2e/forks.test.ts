@@ -3,6 +3,7 @@ import { RunStatus, StepKind, StepStatus, ToolCallStatus, ToolEffect } from "../
 import { jsonValue, type SignalboxClient, valueToJson } from "../../src/client/client.ts";
 import { HandlerError } from "../../src/engine/worker.ts";
 import { newWorkspaceId, openInstallation } from "../support/installation.ts";
+import { openGate } from "../support/open-gate.ts";
 import { type Claim, claim, createAndClaim } from "./claims.ts";
 import { reasonFor } from "./refusal.ts";
 import { createRun, ended, eventTypes } from "./runs.ts";
@@ -34,6 +35,7 @@ async function failedRun(client: SignalboxClient): Promise<Claim> {
   const claimed = await claim(client, "by_hand");
   const { leaseToken } = claimed;
   await doStep(client, claimed, "one", "first");
+  await openGate(client);
   const { toolCall } = await client.engine.startToolCall({ leaseToken, ...mail, arguments: jsonValue("to ada") });
   const toolCallId = toolCall?.toolCallId ?? "";
   await client.engine.succeedToolCall({ leaseToken, toolCallId, result: jsonValue("sent") });

@@ -1,23 +1,23 @@
 import { durationFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { afterAll, expect, test } from "vitest";
-import { EngineService } from "../../gen/signalbox/v1/engine_service_pb.ts";
+import { type Incident, IncidentKind } from "../../gen/signalbox/v1/incident_pb.ts";
 import { RunEndReason, RunStatus, StepStatus, ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
-import { jsonValue, valueToJson } from "../../src/client/client.ts";
+import { jsonValue, type SignalboxClient, valueToJson } from "../../src/client/client.ts";
 import { newWorkspaceId, openInstallation } from "../support/installation.ts";
+import { openGate } from "../support/open-gate.ts";
 import { until } from "../support/until.ts";
 import { claim, createAndClaim } from "./claims.ts";
+import { methods } from "./contract.ts";
+import { askByStep } from "./people.ts";
 import { refusal } from "./refusal.ts";
 import { eventTypes } from "./runs.ts";
+import { headPosition } from "./subscribed.ts";
 import { openWork } from "./work-streams.ts";
 
 const leaseTtlMs = 1_500;
 const installation = await openInstallation({ leaseTtlMs, servers: 2 });
 afterAll(() => installation[Symbol.asyncDispose]());
-
-/** The methods that name no lease. */
-const unleased = ["claimRun", "reportWorker", "listWorkers", "work"] as const;
-type Unleased = (typeof unleased)[number];
 
 const newClient = () => installation.client({ workspaceId: newWorkspaceId() });
 const retryable = { code: "FLAKY", message: "once", retryable: true };
@@ -51,9 +51,11 @@ test("a silent worker loses its run to another one, which is told what is on rec
   expect(steps).toMatchObject([{ status: StepStatus.COMPLETED }, { key: "open", status: StepStatus.ABANDONED }]);
 });
 
-test("the old worker is refused by every method of EngineService, and nothing of it is recorded", async () => {
+test("the old worker is refused by every method that takes a lease, and nothing of it is recorded in the run", async () => {
   const client = newClient();
   const other = installation.client({ baseUrl: installation.servers[1]!.url, workspaceId: newWorkspaceId() });
+  await openGate(client);
+  const { approvalId } = (await askByStep(client)).approval;
   const silent = await createAndClaim(client);
   const { leaseToken } = silent;
   const { step } = await client.engine.startStep({ leaseToken, key: "step" });
@@ -64,7 +66,8 @@ test("the old worker is refused by every method of EngineService, and nothing of
   const next = await claim(client, "by_hand", "second");
   const before = await eventTypes(client, silent.run.runId);
 
-  const lateCalls: Record<Exclude<keyof typeof EngineService.method, Unleased>, () => Promise<unknown>> = {
+  const conditions = [{ condition: { case: "message", value: {} } }] as const;
+  const lateCalls: Record<string, () => Promise<unknown>> = {
     heartbeat: () => client.engine.heartbeat({ leaseToken }),
     releaseRun: () => client.engine.releaseRun({ leaseToken }),
     startStep: () => client.engine.startStep({ leaseToken, key: "late" }),
@@ -74,19 +77,17 @@ test("the old worker is refused by every method of EngineService, and nothing of
     succeedToolCall: () => client.engine.succeedToolCall({ leaseToken, toolCallId }),
     failToolCall: () => client.engine.failToolCall({ leaseToken, toolCallId, error: retryable }),
     reconcileToolCall: () => client.engine.reconcileToolCall({ leaseToken, toolCallId, note: "I looked" }),
-    suspendRun: () =>
-      client.engine.suspendRun({ leaseToken, conditions: [{ condition: { case: "message", value: {} } }] }),
+    suspendRun: () => client.engine.suspendRun({ leaseToken, conditions: [...conditions] }),
     publishDeltas: () => client.engine.publishDeltas({ leaseToken, deltas: [{ stepKey: "late", text: "x" }] }),
     completeRun: () => client.engine.completeRun({ leaseToken }),
     failRun: () => client.engine.failRun({ leaseToken, error: retryable }),
+    requestApproval: () => client.approvals.requestApproval({ leaseToken, stepId, action: { type: "launch" } }),
+    consumeApproval: () => client.approvals.consumeApproval({ leaseToken, approvalId }),
   };
-  expect(Object.keys(lateCalls).toSorted()).toEqual(
-    EngineService.methods
-      .map(({ localName }) => localName)
-      .filter((name) => !unleased.some((each) => each === name))
-      .toSorted(),
-  );
+  const leased = methods.filter(({ input }) => input.fields.some(({ name }) => name === "lease_token"));
+  expect(Object.keys(lateCalls).toSorted()).toEqual(leased.map(({ localName }) => localName).toSorted());
   for (const [method, late] of Object.entries(lateCalls)) {
+    await client.engine.heartbeat({ leaseToken: next.leaseToken });
     expect({ method, ...(await refusal(late())) }).toMatchObject({
       method,
       code: Code.FailedPrecondition,
@@ -105,7 +106,18 @@ test("the old worker is refused by every method of EngineService, and nothing of
   expect(await eventTypes(client, silent.run.runId)).toEqual(before);
   expect(await client.engine.heartbeat({ leaseToken: next.leaseToken })).toMatchObject({ cancelRequested: false });
   await expect(other.engine.heartbeat({ leaseToken })).rejects.toThrow("lease_token is not a lease token");
+  // One for all of these.
+  const incident = await until(() => fencedWrite(client), { what: "the incident" });
+  expect(incident).toMatchObject({ occurrenceCount: 1 });
+  expect(incident.links).toContainEqual(expect.objectContaining({ type: "run", id: silent.run.runId }));
 });
+
+async function fencedWrite(client: SignalboxClient): Promise<Incident | undefined> {
+  const kinds = [IncidentKind.FENCED_WRITE];
+  const { incidents } = await client.incidents.listIncidents({ kinds, minPosition: await headPosition(client) });
+  expect(incidents.length).toBeLessThan(2);
+  return incidents[0];
+}
 
 test("a lease may be used at every server of the installation", async () => {
   const workspaceId = newWorkspaceId();

@@ -5,11 +5,14 @@ import { afterAll, describe, expect, test } from "vitest";
 import { AgentStatus } from "../../gen/signalbox/v1/agent_pb.ts";
 import { type Run, RunStatus, ToolCallStatus, ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
 import type { ListRunsRequestSchema } from "../../gen/signalbox/v1/run_service_pb.ts";
-import type { SignalboxClient } from "../../src/client/client.ts";
+import { jsonValue, type SignalboxClient } from "../../src/client/client.ts";
 import { newWorkspaceId, openInstallation } from "../support/installation.ts";
+import { openGate } from "../support/open-gate.ts";
 import { until } from "../support/until.ts";
 import { claim, createAndClaim } from "./claims.ts";
+import { askByCall } from "./people.ts";
 import { refusal } from "./refusal.ts";
+import { subscribed, texts } from "./subscribed.ts";
 
 const installation = await openInstallation();
 afterAll(() => installation[Symbol.asyncDispose]());
@@ -203,6 +206,7 @@ describe("with min_position a list shows the write just made:", () => {
       steps: [{ stepId: step?.stepId, key: "plan" }],
     });
     const call = { leaseToken, key: "mail", tool: "send_mail", effect: ToolEffect.EXTERNAL_WRITE };
+    await openGate(client);
     const started = await client.engine.startToolCall(call);
     const minPosition = started.position;
     expect(await client.runs.listToolCalls({ runId, minPosition })).toMatchObject({
@@ -245,6 +249,56 @@ test("steps and tool calls come in the order of their start, page by page", asyn
   } while (tokens.steps !== "" && tokens.calls !== "");
   expect(found).toEqual({ steps: keys, calls: keys });
   expect(tokens).toEqual({ steps: "", calls: "" });
+});
+
+test("calls that nobody knows the outcome of are listed across runs, until a person says what became of them", async () => {
+  const client = newClient();
+  await openGate(client);
+  const statuses = [ToolCallStatus.UNKNOWN];
+  const call = { key: "mail", tool: "send_mail", effect: ToolEffect.EXTERNAL_WRITE, target: "mailto:ada@example.com" };
+  let minPosition = 0n;
+  for (let n = 0; n < 3; n++) {
+    const { leaseToken } = await createAndClaim(client);
+    if (n < 2) await client.engine.startToolCall({ leaseToken, ...call });
+    minPosition = (await client.engine.releaseRun({ leaseToken, delay: { seconds: 60n } })).position;
+  }
+  const inbox = await client.runs.listToolCalls({ statuses, minPosition });
+  const { key, tool, target } = call;
+  const unknown = { key, tool, target, status: ToolCallStatus.UNKNOWN };
+  expect(inbox.toolCalls).toMatchObject([unknown, unknown]);
+  const [first, second] = inbox.toolCalls;
+  const said = { toolCallId: first?.toolCallId ?? "", runId: first?.runId ?? "", note: "it is in the outbox" };
+  const alice = client.onBehalfOf("user:alice");
+  const answer = await alice.engine.reconcileToolCall({ ...said, result: jsonValue("sent") });
+  expect(answer.toolCall).toMatchObject({ status: ToolCallStatus.RECONCILED, result: jsonValue("sent") });
+  expect(await alice.engine.reconcileToolCall({ ...said, result: jsonValue("sent") })).toEqual(answer);
+  const left = await client.runs.listToolCalls({ statuses, minPosition: answer.position });
+  expect(left.toolCalls).toEqual([second]);
+});
+
+test("events of a thread are its messages, and the runs and approvals that belong to it", async () => {
+  const client = newClient();
+  const { room } = await client.rooms.createRoom({ name: "control" });
+  const roomId = room?.roomId ?? "";
+  const { thread } = await client.rooms.createThread({ roomId, title: "launch" });
+  const threadId = thread?.threadId ?? "";
+  await client.rooms.postMessage({ roomId, threadId, text: "ready?" });
+  await client.rooms.postMessage({ roomId, text: "elsewhere" });
+  await askByCall(client, {}, { roomId, threadId });
+  const { position: minPosition } = await client.runs.createRun({ handler: "nobody", roomId });
+  const filter = { threadId };
+  const { events } = await client.events.listEvents({ filter, minPosition });
+  expect(events.map(({ type }) => type)).toEqual([
+    "thread.created",
+    "message.posted",
+    "run.created",
+    "run.claimed",
+    "tool_call.gated",
+    "approval.requested",
+  ]);
+  await using subscription = await subscribed(client, { filter });
+  await until(() => subscription.events.length === events.length, { what: "the events of the thread" });
+  expect(texts(subscription.events)).toEqual(texts(events));
 });
 
 test("large runs end a page at 2 MiB, and the token goes on", async () => {

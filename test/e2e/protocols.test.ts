@@ -10,8 +10,10 @@ import { WorkerStatus } from "../../gen/signalbox/v1/worker_pb.ts";
 import { ScheduleStatus } from "../../gen/signalbox/v1/schedule_pb.ts";
 import { jsonValue, type SignalboxClient, valueToJson } from "../../src/client/client.ts";
 import { newWorkspaceId, openInstallation } from "../support/installation.ts";
+import { openGate } from "../support/open-gate.ts";
 import { claim } from "./claims.ts";
 import { methods, pathOf } from "./contract.ts";
+import { decideOnApprovals, keepIncident, keepPolicy, stopWrites, talk } from "./people-at-work.ts";
 import { reasonFor } from "./refusal.ts";
 import { subscribed } from "./subscribed.ts";
 import { openWork } from "./work-streams.ts";
@@ -56,6 +58,11 @@ function countingClient(createTransport: (options: Common) => Transport) {
 describe.each(transports)("%s", (name, createTransport) => {
   test("carries every method of every service", async () => {
     const { client, called } = countingClient(createTransport);
+    await stopWrites(client);
+    await keepPolicy(client);
+    await decideOnApprovals(client);
+    await talk(client);
+    await keepIncident(client);
     const agentId = await keepAgent(client);
     await keepSchedule(client);
     await converse(client);
@@ -187,6 +194,7 @@ async function recordAll(client: SignalboxClient, leaseToken: string): Promise<v
   await engine.startStep({ leaseToken, key: "a" });
   expect((await engine.completeStep({ leaseToken, stepId })).step).toMatchObject({ status: StepStatus.COMPLETED });
   const call = { leaseToken, key: "a", tool: "mail", effect: ToolEffect.EXTERNAL_WRITE, stepId };
+  await openGate(client);
   const toolCallId = (await engine.startToolCall(call)).toolCall?.toolCallId ?? "";
   await engine.failToolCall({ leaseToken, toolCallId, error });
   await engine.startToolCall(call);

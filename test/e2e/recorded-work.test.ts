@@ -4,6 +4,7 @@ import { RunStatus, StepStatus, ToolCallStatus, ToolEffect } from "../../gen/sig
 import { jsonValue, type SignalboxClient, valueToJson } from "../../src/client/client.ts";
 import { HandlerError } from "../../src/engine/worker.ts";
 import { newWorkspaceId, openInstallation } from "../support/installation.ts";
+import { openGate } from "../support/open-gate.ts";
 import { type Claim, claim, createAndClaim } from "./claims.ts";
 import { refusal } from "./refusal.ts";
 
@@ -13,6 +14,13 @@ afterAll(() => installation[Symbol.asyncDispose]());
 function newWorkspace() {
   const workspaceId = newWorkspaceId();
   return { workspaceId, client: installation.client({ workspaceId }) };
+}
+
+/** A workspace whose policy lets every tool call start. */
+async function newOpenWorkspace() {
+  const workspace = newWorkspace();
+  await openGate(workspace.client);
+  return workspace;
 }
 
 const error = { code: "TOOL_DOWN", message: "no answer", retryable: true };
@@ -124,7 +132,7 @@ describe("tool calls", () => {
   const mail = { key: "mail", tool: "send_mail", effect: ToolEffect.EXTERNAL_WRITE, arguments: jsonValue({ to: "x" }) };
 
   test("with an open outcome are refused until somebody has looked, then answered from the record", async () => {
-    const { client } = newWorkspace();
+    const { client } = await newOpenWorkspace();
     const first = await createAndClaim(client);
     const { toolCall } = await client.engine.startToolCall({ leaseToken: first.leaseToken, ...mail });
     const toolCallId = toolCall?.toolCallId ?? "";
@@ -158,7 +166,7 @@ describe("tool calls", () => {
     ["that only read", { effect: ToolEffect.READ }],
     ["that are idempotent", { idempotent: true }],
   ])("%s may be repeated after a lost lease", async (_name, change) => {
-    const { client } = newWorkspace();
+    const { client } = await newOpenWorkspace();
     const call = { ...mail, ...change };
     const first = await createAndClaim(client);
     await client.engine.startToolCall({ leaseToken: first.leaseToken, ...call });
@@ -169,7 +177,7 @@ describe("tool calls", () => {
   });
 
   test("that succeeded are answered from the record in every later attempt", async () => {
-    const { client } = newWorkspace();
+    const { client } = await newOpenWorkspace();
     const first = await createAndClaim(client);
     const { toolCall } = await client.engine.startToolCall({ leaseToken: first.leaseToken, ...mail });
     const done = { leaseToken: first.leaseToken, toolCallId: toolCall?.toolCallId ?? "", result: jsonValue("sent") };
@@ -182,7 +190,7 @@ describe("tool calls", () => {
   });
 
   test("that failed may be made again", async () => {
-    const { client } = newWorkspace();
+    const { client } = await newOpenWorkspace();
     const { run, leaseToken } = await createAndClaim(client);
     const { toolCall } = await client.engine.startToolCall({ leaseToken, ...mail });
     await client.engine.failToolCall({ leaseToken, toolCallId: toolCall?.toolCallId ?? "", error });
@@ -191,8 +199,33 @@ describe("tool calls", () => {
     expect((await client.runs.getRun({ runId: run.runId })).run?.usage).toMatchObject({ toolCalls: 2n });
   });
 
+  test("with an open outcome, of whatever run, are found and reconciled by people", async () => {
+    const { client } = await newOpenWorkspace();
+    const unknown: string[] = [];
+    for (const handler of ["first", "second"]) {
+      const { run, leaseToken } = await createAndClaim(client, handler);
+      await client.engine.startToolCall({ leaseToken, ...mail });
+      await client.engine.releaseRun({ leaseToken });
+      unknown.push(run.runId);
+    }
+    const statuses = [ToolCallStatus.UNKNOWN];
+    const inbox = async (minPosition = 0n) => (await client.runs.listToolCalls({ statuses, minPosition })).toolCalls;
+    const { position: head } = (await client.runs.getRun({ runId: unknown[1] ?? "" })).run ?? {};
+    const found = await inbox(head);
+    expect(found.map(({ runId }) => runId)).toEqual(unknown);
+    const { runId = "", toolCallId = "" } = found[0] ?? {};
+    const by = { runId, toolCallId, note: "the outbox has it", result: jsonValue("sent") };
+    const reconciled = await client.engine.reconcileToolCall(by);
+    expect(reconciled.toolCall).toMatchObject({ status: ToolCallStatus.RECONCILED });
+    expect(await client.engine.reconcileToolCall(by)).toEqual(reconciled);
+    expect(await inbox(reconciled.position)).toMatchObject([{ runId: unknown[1] }]);
+    const { leaseToken } = await claim(client, "first");
+    const again = await client.engine.startToolCall({ leaseToken, ...mail });
+    expect(valueToJson(again.toolCall?.result)).toBe("sent");
+  });
+
   test("of a handler are made once: the next attempt reconciles what the lost one left", async () => {
-    const { client, workspaceId } = newWorkspace();
+    const { client, workspaceId } = await newOpenWorkspace();
     const lost = await createAndClaim(client, "mailer");
     await client.engine.startToolCall({ leaseToken: lost.leaseToken, ...mail });
     await client.engine.releaseRun({ leaseToken: lost.leaseToken });

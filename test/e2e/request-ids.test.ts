@@ -1,8 +1,12 @@
 import { Code } from "@connectrpc/connect";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { RunStatus } from "../../gen/signalbox/v1/run_pb.ts";
 import { jsonValue, reasonOf, type SignalboxClient } from "../../src/client/client.ts";
 import { newWorkspaceId, openInstallation } from "../support/installation.ts";
+import { methods, pathOf } from "./contract.ts";
+import { askAgain, askByStep } from "./people.ts";
+import { type ErrorBody, infoOf, postJson } from "./plain-http.ts";
+import { quietly } from "./recorded.ts";
 import { refusal } from "./refusal.ts";
 import { headPosition } from "./subscribed.ts";
 
@@ -84,26 +88,113 @@ test("a request_id belongs to its workspace", async () => {
   expect(new Set(runs.map(({ run }) => run?.runId)).size).toBe(2);
 });
 
-test("the same request answers the first agent, and with another body it is refused", async () => {
-  const [a, b] = twoClients();
-  const request = { requestId: "once", name: "planner" };
-  const { agent } = await a.agents.createAgent(request);
-  expect((await b.agents.createAgent(request)).agent).toEqual(agent);
-  expect(await refusal(b.agents.createAgent({ ...request, name: "other" }))).toMatchObject({
-    reason: "REQUEST_ID_REUSED",
-    metadata: { agent_id: agent?.agentId },
+/** Two requests of every method with a request_id, the second one another than the first. A new one must be entered here. */
+const repeatable: Record<string, (ids: Readonly<Record<string, string>>) => readonly [object, object]> = {
+  "RunService/CreateRun": () => [{ handler: "nobody" }, { handler: "other" }],
+  "RunService/ForkRun": ({ runId }) => [{ runId }, { runId, input: 1 }],
+  "RunService/RetryRun": ({ failedRunId }) => [{ runId: failedRunId }, { runId: failedRunId, input: 1 }],
+  "RunService/SendMessage": ({ runId }) => [
+    { runId, content: 1 },
+    { runId, content: 2 },
+  ],
+  "AgentService/CreateAgent": () => [{ name: "planner" }, { name: "other" }],
+  "ScheduleService/CreateSchedule": () => [yearly, { ...yearly, cron: "@daily" }],
+  "ScheduleService/TriggerSchedule": ({ scheduleId, otherScheduleId }) => [
+    { scheduleId },
+    { scheduleId: otherScheduleId },
+  ],
+  "DocumentService/AddDocument": () => [{ text: "a" }, { text: "b" }],
+  "RoomService/CreateRoom": () => [{ name: "control" }, { name: "control", topic: "t" }],
+  "RoomService/CreateThread": ({ roomId }) => [
+    { roomId, title: "launch" },
+    { roomId, title: "landing" },
+  ],
+  "RoomService/PostMessage": ({ roomId, threadId }) => [
+    { roomId, text: "hello" },
+    { roomId, text: "hello", threadId },
+  ],
+  "IncidentService/OpenIncident": ({ roomId }) => [{ title: "leak" }, { title: "leak", roomId }],
+};
+
+const yearly = { name: "yearly", cron: "@yearly", run: { handler: "nobody" } };
+const keys = ["request_id", "idempotency_key"];
+const withKey = methods.flatMap((method) => {
+  const key = method.input.fields.find(({ name }) => keys.includes(name))?.jsonName;
+  return key === undefined ? [] : [[pathOf(method), key] as const];
+});
+const workspaceId = newWorkspaceId();
+const ids = await someIds(installation.client({ workspaceId }));
+
+describe.each(withKey)("%s", (path, key) => {
+  const [request, change] = repeatable[path]?.(ids) ?? [];
+  const send = (url: string | undefined, body: object | undefined, requestId = `${path} once`.replace(" ", "-")) =>
+    postJson<object>(url ?? "", path, { ...body, [key]: requestId }, { "x-workspace-id": workspaceId });
+
+  test("answers the same request with the first result on every server, and refuses another one", async () => {
+    if (request === undefined) throw new Error(`${path} is new: enter two requests`);
+    const answer = await send(first, request);
+    expect(answer.status).toBe(200);
+    const client = installation.client({ workspaceId });
+    const repeated = await quietly(client, () => send(second, request));
+    expect(resourceOf(repeated.body)).toEqual(resourceOf(answer.body));
+    const refused = await quietly(client, () => send(second, change));
+    const reused = { status: 409, reason: "REQUEST_ID_REUSED" };
+    expect({ status: refused.status, ...infoOf(refused.body as ErrorBody) }).toMatchObject(reused);
+  });
+
+  test("gives one result to many at the same time on two servers", async () => {
+    const answers = await Promise.all([first, second, first, second].map((url) => send(url, request, `${path}-race`)));
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+    expect(new Set(answers.map(({ body }) => JSON.stringify(idsOf(resourceOf(body))))).size).toBe(1);
   });
 });
 
-test("the same request answers the first schedule, and with another body it is refused", async () => {
+/** What a command answers beside the position. */
+function resourceOf(body: object): object {
+  return Object.fromEntries(Object.entries(body).filter(([name]) => name !== "position"));
+}
+
+function idsOf(resources: object): string[] {
+  const [resource = {}] = Object.values(resources) as object[];
+  return Object.entries(resource).flatMap(([name, value]) =>
+    /^(number|\w+Id)$/.test(name) ? [`${name} ${String(value)}`] : [],
+  );
+}
+
+async function someIds(client: SignalboxClient) {
+  const { run } = await client.runs.createRun({ handler: "nobody" });
+  const failed = await client.runs.createRun({ handler: "nobody" });
+  await client.runs.cancelRun({ runId: failed.run?.runId ?? "" });
+  const { room } = await client.rooms.createRoom({ name: "control" });
+  const roomId = room?.roomId ?? "";
+  const { thread } = await client.rooms.createThread({ roomId, title: "launch" });
+  const schedules = await Promise.all([1, 2].map(() => client.schedules.createSchedule(yearly)));
+  const [scheduleId = "", otherScheduleId = ""] = schedules.map(({ schedule }) => schedule?.scheduleId ?? "");
+  const failedRunId = failed.run?.runId ?? "";
+  return {
+    runId: run?.runId ?? "",
+    failedRunId,
+    roomId,
+    threadId: thread?.threadId ?? "",
+    scheduleId,
+    otherScheduleId,
+  };
+}
+
+test("what is asked of people once is asked once, and a switch that is set stays set", async () => {
   const [a, b] = twoClients();
-  const request = { requestId: "once", name: "yearly", cron: "@yearly", run: { handler: "nobody" } };
-  const { schedule } = await a.schedules.createSchedule(request);
-  expect((await b.schedules.createSchedule(request)).schedule).toEqual(schedule);
-  expect(await refusal(b.schedules.createSchedule({ ...request, cron: "@daily" }))).toMatchObject({
-    reason: "REQUEST_ID_REUSED",
-    metadata: { schedule_id: schedule?.scheduleId },
-  });
+  const { claimed, stepId, approval } = await askByStep(a);
+  const { leaseToken } = claimed;
+  const question = { leaseToken, stepId, action: { type: "launch", target: "pad 39A" }, payload: approval.payload! };
+  expect((await quietly(a, () => b.approvals.requestApproval(question))).approval).toEqual(approval);
+  const call = await askAgain(a, leaseToken);
+  expect(await quietly(a, () => askAgain(b, leaseToken))).toEqual(call);
+  const on = { on: true, reason: "drill" };
+  const { killSwitch } = await a.policy.setKillSwitch(on);
+  expect((await quietly(a, () => b.policy.setKillSwitch(on))).killSwitch).toEqual(killSwitch);
+  const { policy } = await a.policy.putPolicy({ policy: { denyUnregistered: true, note: "once" } });
+  const again = { policy: { denyUnregistered: true, note: "twice" } };
+  expect((await quietly(a, () => b.policy.putPolicy(again))).policy).toEqual(policy);
 });
 
 test("a run of an agent can be asked for again after the agent was archived", async () => {

@@ -1,12 +1,14 @@
 import { create, toBinary } from "@bufbuild/protobuf";
-import { ValueSchema } from "@bufbuild/protobuf/wkt";
+import { type Value, ValueSchema } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { afterAll, describe, expect, test } from "vitest";
+import { ApprovalStatus } from "../../gen/signalbox/v1/approval_pb.ts";
 import { ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
 import { CreateRunRequestSchema } from "../../gen/signalbox/v1/run_service_pb.ts";
 import { jsonValue } from "../../src/client/client.ts";
-import { openInstallation } from "../support/installation.ts";
+import { newWorkspaceId, openInstallation } from "../support/installation.ts";
 import { claim, createAndClaim } from "./claims.ts";
+import { askByCall, decision, mail } from "./people.ts";
 import { type ErrorBody, infoOf, postJson } from "./plain-http.ts";
 import { refusal } from "./refusal.ts";
 
@@ -15,6 +17,7 @@ afterAll(() => installation[Symbol.asyncDispose]());
 const client = installation.client();
 
 const mebibyte = 1024 * 1024;
+const tooLargeValue = jsonValue("x".repeat(mebibyte));
 
 describe("what is too large is refused with its limit, and nothing is cut:", () => {
   const tooLarge = jsonValue("x".repeat(mebibyte));
@@ -71,6 +74,73 @@ describe("what is too large is refused with its limit, and nothing is cut:", () 
     const filter = { runId: claimed.run.runId, types: ["run.succeeded"] };
     const { events } = await client.events.listEvents({ filter });
     expect(events[0]?.payload).toMatchObject({ case: "runSucceeded", value: { output: input } });
+  });
+});
+
+describe("what people write is as large as it may be, and no larger:", () => {
+  test("a message", async () => {
+    const { room } = await client.rooms.createRoom({ name: "ä".repeat(200), topic: "ä".repeat(2_000) });
+    const roomId = room?.roomId ?? "";
+    const text = "x".repeat(65_536);
+    const { message } = await client.rooms.postMessage({ roomId, text });
+    const { position: minPosition } = await client.rooms.editMessage({ messageId: message?.messageId ?? "", text });
+    expect((await client.rooms.listMessages({ roomId, minPosition })).messages).toMatchObject([{ text }]);
+    expect(await refusal(client.rooms.postMessage({ roomId, text: `${text}x` }))).toMatchObject({
+      reason: "INVALID_REQUEST",
+    });
+  });
+
+  test("what an approval is about", async () => {
+    const overhead = toBinary(ValueSchema, tooLargeValue).length - mebibyte;
+    const largest = (letter: string) => jsonValue(letter.repeat(mebibyte - overhead));
+    const { claimed, approval } = await askByCall(client, { arguments: largest("x") });
+    const { approvalId, payloadDigest } = approval;
+    const edit = (payload: Value) => client.approvals.editApproval({ approvalId, payloadDigest, payload });
+    expect(await refusal(edit(tooLargeValue))).toMatchObject({ reason: "PAYLOAD_TOO_LARGE" });
+    const { approval: edited } = await edit(largest("y"));
+    const { position: minPosition } = await client.approvals.decideApproval(decision(edited!));
+    const { approvals } = await client.approvals.listApprovals({ runId: approval.runId, minPosition });
+    expect(approvals).toMatchObject([{ approvalId, status: ApprovalStatus.APPROVED }]);
+    const { leaseToken } = claimed;
+    const { toolCall } = await client.engine.startToolCall({ leaseToken, ...mail, arguments: largest("x") });
+    expect(toolCall?.arguments).toEqual(largest("y"));
+  });
+
+  test("an incident", async () => {
+    const request = {
+      title: "ä".repeat(300),
+      description: "ä".repeat(20_000),
+      links: Array.from({ length: 50 }, () => ({ type: "run", id: "x".repeat(60) })),
+    };
+    const { incident } = await client.incidents.openIncident(request);
+    const incidentId = incident?.incidentId ?? "";
+    await client.incidents.addIncidentNote({ incidentId, text: "ä".repeat(10_000) });
+    const longest = { rootCause: "ä".repeat(10_000), learning: "ä".repeat(10_000) };
+    expect((await client.incidents.resolveIncident({ incidentId, ...longest })).incident).toMatchObject(longest);
+  });
+
+  test("a policy", async () => {
+    const wide = installation.client({ workspaceId: newWorkspaceId() });
+    const cedar = "forbid(principal, action, resource);".padEnd(262_143, " \n");
+    const actions = Array.from({ length: 1_000 }, (_, n) => ({
+      type: `${n}`.padEnd(200, "x"),
+      effect: ToolEffect.WRITE,
+    }));
+    const roles = (members: number) =>
+      Array.from({ length: 100 }, (_, n) => ({
+        name: `role${n}`,
+        members: Array.from({ length: members }, (_member, m) => `user:${"x".repeat(27)}${m}`),
+      }));
+    const policy = { cedar, actions, roles: roles(100) };
+    expect((await wide.policy.putPolicy({ policy })).policy).toMatchObject({ version: 1n, cedar });
+    const { leaseToken } = await createAndClaim(wide);
+    expect(await refusal(wide.engine.startToolCall({ leaseToken, ...mail }))).toMatchObject({
+      reason: "POLICY_DENIED",
+    });
+    // All of it at its most makes an event that clients of gRPC do not take by default.
+    const whole = await refusal(wide.policy.putPolicy({ policy: { ...policy, roles: roles(1_000) } }));
+    expect(whole).toMatchObject({ code: Code.ResourceExhausted, reason: "PAYLOAD_TOO_LARGE" });
+    expect((await wide.policy.getPolicy({})).policy).toMatchObject({ version: 1n });
   });
 });
 

@@ -1,90 +1,23 @@
 import { type DescField, type DescMethod, fromJson, type JsonValue, toJsonString } from "@bufbuild/protobuf";
 import { afterAll, describe, expect, test } from "vitest";
 import { EngineService, WorkRequestSchema, WorkResponseSchema } from "../../gen/signalbox/v1/engine_service_pb.ts";
+import { ApprovalVerdict } from "../../gen/signalbox/v1/approval_pb.ts";
+import { PrincipalType } from "../../gen/signalbox/v1/common_pb.ts";
+import { Decision } from "../../gen/signalbox/v1/policy_pb.ts";
 import { ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
-import { jsonValue, type SignalboxClient } from "../../src/client/client.ts";
 import { newWorkspaceId, openInstallation } from "../support/installation.ts";
 import { until } from "../support/until.ts";
 import { createAndClaim } from "./claims.ts";
 import { type FieldPath, methods, nameOf, pathOf, textFields } from "./contract.ts";
+import { furnish, goodRequests } from "./furnished.ts";
+import { postJson } from "./plain-http.ts";
 import { headPosition, subscribed } from "./subscribed.ts";
+import { fill, type Ids, neverWere, yearly } from "./tenant-ids.ts";
 import { openWork } from "./work-streams.ts";
 
 const installation = await openInstallation({ heartbeatMs: 100 });
 afterAll(() => installation[Symbol.asyncDispose]());
 const { url } = installation;
-
-/** Ids of a workspace, by the name of the field that takes them. */
-type Ids = Readonly<Record<string, string>>;
-
-const yearly = { name: "x", cron: "@yearly", run: { handler: "nobody" } };
-
-/** A workspace with something of every kind in it. */
-async function fill(client: SignalboxClient, workspaceId: string): Promise<Ids> {
-  const { agent } = await client.agents.createAgent({ name: "planner", requestId: "request-of-a" });
-  const agentId = agent?.agentId ?? "";
-  const { schedule } = await client.schedules.createSchedule({ ...yearly, requestId: "request-of-a" });
-  const scheduleId = schedule?.scheduleId ?? "";
-  await client.schedules.triggerSchedule({ scheduleId, requestId: "request-of-a" });
-  const { document } = await client.documents.addDocument({ text: "of a", requestId: "request-of-a" });
-  await client.queues.putQueue({ queue: { name: "of_a", maxRunning: 1 } });
-  const inRoom = { roomId: "room_a", threadId: "th_a", sessionId: "sess_a", requestId: "request-of-a" };
-  const headers = { "x-correlation-id": "correlation-of-a" };
-  const created = await client.runs.createRun({ handler: "by_hand", input: jsonValue("of a"), ...inRoom }, { headers });
-  const { run, leaseToken } = await createAndClaim(client);
-  const { step } = await client.engine.startStep({ leaseToken, key: "a" });
-  const call = { leaseToken, key: "a", tool: "t", effect: ToolEffect.READ };
-  const { toolCall, position: minPosition } = await client.engine.startToolCall(call);
-  const { events } = await client.events.listEvents({ minPosition });
-  return {
-    agent_id: agentId,
-    run_id: run.runId,
-    parent_run_id: run.runId,
-    child_run_id: run.runId,
-    room_id: created.run?.roomId ?? "",
-    thread_id: created.run?.threadId ?? "",
-    session_id: created.run?.sessionId ?? "",
-    request_id: "request-of-a",
-    correlation_id: "correlation-of-a",
-    worker_id: "by_hand",
-    workspace_id: workspaceId,
-    lease_token: leaseToken,
-    step_id: step?.stepId ?? "",
-    tool_call_id: toolCall?.toolCallId ?? "",
-    event_id: events[0]?.eventId ?? "",
-    document_id: document?.documentId ?? "",
-    schedule_id: scheduleId,
-    last_run_id: run.runId,
-    through_run_id: run.runId,
-    after_run_id: run.runId,
-    "stream.id": run.runId,
-  };
-}
-
-/** Ids that never were, of the same form. */
-const neverWere: Ids = {
-  agent_id: "agt_01ARZ3NDEKTSV4RRFFQ69G5FAV",
-  run_id: "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
-  parent_run_id: "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
-  child_run_id: "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
-  room_id: "room_never",
-  thread_id: "th_never",
-  session_id: "sess_never",
-  request_id: "request-that-never-was",
-  correlation_id: "correlation-that-never-was",
-  worker_id: "no_worker",
-  workspace_id: "ws_never",
-  lease_token: "bm8gdG9rZW4gb2Ygb3VycywgYnV0IGFzIGxvbmcgYXMgb25lLCBvciBzbw",
-  step_id: "step_01ARZ3NDEKTSV4RRFFQ69G5FAV",
-  tool_call_id: "tc_01ARZ3NDEKTSV4RRFFQ69G5FAV",
-  event_id: "00000000-0000-4000-8000-000000000000",
-  document_id: "doc_01ARZ3NDEKTSV4RRFFQ69G5FAV",
-  schedule_id: "sch_01ARZ3NDEKTSV4RRFFQ69G5FAV",
-  last_run_id: "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
-  through_run_id: "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
-  after_run_id: "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
-  "stream.id": "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
-};
 
 const [workspaceA, workspaceB] = [newWorkspaceId(), newWorkspaceId()];
 const ofA = await fill(installation.client({ workspaceId: workspaceA }), workspaceA);
@@ -92,8 +25,10 @@ const clientB = installation.client({ workspaceId: workspaceB });
 const claimedByB = await createAndClaim(clientB, "of_b");
 const agentOfB = (await clientB.agents.createAgent({ name: "of b" })).agent?.agentId ?? "";
 const scheduleOfB = (await clientB.schedules.createSchedule(yearly)).schedule?.scheduleId ?? "";
+const peopleOfB = await furnish(clientB);
 const turnOfB = (await clientB.runs.createRun({ handler: "nobody", sessionId: "sess_b" })).run?.runId ?? "";
 
+const asAgent = (id: string) => ({ type: PrincipalType.AGENT, id });
 const leaseToken = claimedByB.leaseToken;
 const error = { code: "X", message: "x" };
 const anyStep = neverWere["step_id"];
@@ -101,6 +36,12 @@ const anyCall = neverWere["tool_call_id"];
 
 /** What each method needs beside the id in question, as workspace B would send it. A new method must be entered here. */
 const requests: Record<string, object> = {
+  ...goodRequests(peopleOfB),
+  "RoomService/ArchiveRoom": {},
+  "ApprovalService/ListApprovals": {},
+  // What these calls open does not show in the list.
+  "IncidentService/OpenIncident": { title: "x", severity: "INCIDENT_SEVERITY_LOW" },
+  "IncidentService/ListIncidents": { minSeverity: "INCIDENT_SEVERITY_MEDIUM" },
   "RunService/CreateRun": { handler: "nobody" },
   "RunService/GetRun": {},
   "RunService/ListRuns": {},
@@ -148,7 +89,7 @@ const requests: Record<string, object> = {
   "EngineService/StartToolCall": { leaseToken, key: "a", tool: "t", effect: 1 },
   "EngineService/SucceedToolCall": { leaseToken, toolCallId: anyCall },
   "EngineService/FailToolCall": { leaseToken, toolCallId: anyCall, error },
-  "EngineService/ReconcileToolCall": { leaseToken, toolCallId: anyCall, note: "n" },
+  "EngineService/ReconcileToolCall": { toolCallId: anyCall, note: "n" },
   "EngineService/PublishDeltas": { leaseToken, deltas: [{ stepKey: "a", text: "x" }] },
   "EngineService/SuspendRun": { leaseToken, conditions: [{ time: "9999-01-01T00:00:00Z" }] },
   "EngineService/CompleteRun": { leaseToken },
@@ -158,13 +99,18 @@ const requests: Record<string, object> = {
   "EngineService/Work": { want: { claim: { handlers: ["by_hand"], workerId: "w" } } },
 };
 
+/** What an id needs in addition, by method and field. */
+const additions: Record<string, object> = {
+  "EngineService/ReconcileToolCall tool_call_id": { leaseToken },
+};
+
 /** Principals are no tenant's own: without authentication, one acts in every workspace. */
 const principals = new Set(["signalbox.v1.Principal", "signalbox.v1.EventFilter.actor_id"]);
 
 function isId(field: DescField): boolean {
   const { name, parent } = field;
   if (principals.has(parent.typeName) || principals.has(`${parent.typeName}.${name}`)) return false;
-  return name === "id" || name.endsWith("_id") || name === "lease_token";
+  return name === "id" || name.endsWith("_id") || name === "lease_token" || name === "idempotency_key";
 }
 
 const cases = methods.flatMap((method) =>
@@ -187,6 +133,13 @@ function idOf(ids: Ids, path: FieldPath): string {
   const id = ids[name ?? ""];
   if (id === undefined) throw new Error(`no sample for the id field ${nameOf(path)}: enter one`);
   return id;
+}
+
+/** The request of a method with the id in its place; undefined for a method that is not entered. */
+function requestFor(method: DescMethod, path: FieldPath, id: string): object | undefined {
+  const request = requests[pathOf(method)];
+  const whole = request && { ...request, ...additions[`${pathOf(method)} ${nameOf(path)}`] };
+  return whole && requestWith(whole, path, id);
 }
 
 /** The request with the id in its place. */
@@ -231,7 +184,7 @@ async function answerOnStream(path: FieldPath, id: string): Promise<string> {
   const opening = requests["EngineService/Work"] ?? {};
   const first = method === undefined ? requestWith(opening, path, id) : opening;
   await using work = openWork(clientB, "by_hand", fromJson(WorkRequestSchema, first as JsonValue));
-  const request = method === undefined ? undefined : requestWith(requests[pathOf(method)] ?? {}, rest, id);
+  const request = method && requestFor(method, rest, id);
   const call = request === undefined ? { heartbeat: { leaseToken } } : { [carried.jsonName]: request };
   work.send(fromJson(WorkRequestSchema, { call: "1", ...call } as JsonValue));
   const response = await until(() => work.received.find(({ call: number }) => number === 1n), { what: "the answer" });
@@ -252,26 +205,25 @@ function normalized(text: string, id: string): string {
   return text
     .replaceAll(id, "<id>")
     .replaceAll(/run_[0-7][0-9A-Z]{25}/g, "<run>")
-    .replaceAll(/msg_[0-9A-Z]{26}/g, "<message>")
+    .replaceAll(/\b(msg|room|th|inc)_[0-7][0-9A-Z]{25}/g, "<$1>")
     .replaceAll(/"number":\d+/g, '"number":<number>')
     .replaceAll(/agt_[0-7][0-9A-Z]{25}/g, "<agent>")
     .replaceAll(/sch_[0-7][0-9A-Z]{25}/g, "<schedule>")
     .replaceAll(/doc_[0-7][0-9A-Z]{25}/g, "<document>")
     .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "<time>")
-    .replaceAll(/"(position|headPosition|nextPosition|etag)":"\d+"/g, '"$1":"<position>"')
+    .replaceAll(/"(\w*[pP]osition|etag)":"\d+"/g, '"$1":"<position>"')
     .replaceAll(/"content-length","\d+"/g, '"content-length","<length>"')
     .replaceAll(/[^\x20-\x7e]./g, "<length>");
 }
 
 describe("another workspace's id is answered like one that never was:", () => {
   test.each(cases)("%s %s", async (name, _path, method, path) => {
-    const request = requests[name];
-    if (request === undefined) throw new Error(`${name} is new: enter what it needs`);
     const [foreign, unknown] = [idOf(ofA, path), idOf(neverWere, path)];
-    const ask = (id: string) =>
-      method.methodKind === "bidi_streaming"
-        ? answerOnStream(path, id)
-        : answer(method, requestWith(request, path, id), id);
+    const ask = (id: string) => {
+      const request = requestFor(method, path, id);
+      if (request === undefined) throw new Error(`${name} is new: enter what it needs`);
+      return method.methodKind === "bidi_streaming" ? answerOnStream(path, id) : answer(method, request, id);
+    };
     const toForeign = await ask(foreign);
     expect(toForeign).toBe(await ask(unknown));
     expect(toForeign).not.toMatch(/^5\d\d/);
@@ -302,6 +254,19 @@ test("a command that names another workspace's id changes nothing there", async 
       throughRunId: ofA["run_id"] ?? "",
     }),
     clientB.engine.completeRun({ leaseToken: ofA["lease_token"] ?? "" }),
+    clientB.rooms.postMessage({ roomId: ofA["room_id"] ?? "", text: "x" }),
+    clientB.rooms.archiveRoom({ roomId: ofA["room_id"] ?? "" }),
+    clientB.rooms.redactMessage({ messageId: ofA["message_id"] ?? "" }),
+    clientB.rooms.addRoomMember({ roomId: peopleOfB.roomId, principal: asAgent(ofA["agent_id"] ?? "") }),
+    clientB.approvals.decideApproval({ approvalId: ofA["approval_id"] ?? "", verdict: ApprovalVerdict.DENY }),
+    clientB.approvals.delegateApproval({ approvalId: ofA["approval_id"] ?? "", delegateTo: "user:bob" }),
+    clientB.incidents.acknowledgeIncident({ incidentId: ofA["incident_id"] ?? "" }),
+    clientB.incidents.resolveIncident({ incidentId: ofA["incident_id"] ?? "", rootCause: "x" }),
+    clientB.engine.reconcileToolCall({
+      runId: ofA["run_id"] ?? "",
+      toolCallId: ofA["tool_call_id"] ?? "",
+      note: "n",
+    }),
   ]);
   expect(outcomes.map(({ status }) => status)).toEqual(outcomes.map(() => "rejected"));
   const { position: minPosition } = await clientA.runs.createRun({ handler: "nobody" });
@@ -312,20 +277,63 @@ test("a command that names another workspace's id changes nothing there", async 
 test("no list and no subscription of a workspace shows anything of another one", async () => {
   const clientA = installation.client({ workspaceId: workspaceA });
   const { position: minPosition } = await clientA.runs.createRun({ handler: "nobody", roomId: "room_a" });
-  const [runs, agents, schedules, sessions, documents, events] = await Promise.all([
+  const { roomId } = peopleOfB;
+  const [runs, agents, schedules, sessions, documents, events, ...forPeople] = await Promise.all([
     clientB.runs.listRuns({ minPosition, pageSize: 200 }),
     clientB.agents.listAgents({ minPosition, pageSize: 200 }),
     clientB.schedules.listSchedules({ minPosition, pageSize: 200 }),
     clientB.sessions.listSessions({ minPosition, pageSize: 200 }),
     clientB.documents.listDocuments({ minPosition, pageSize: 200 }),
     clientB.events.listEvents({ minPosition, pageSize: 200 }),
+    clientB.rooms.listRooms({ minPosition, pageSize: 200 }),
+    clientB.approvals.listApprovals({ minPosition, pageSize: 200 }),
+    clientB.incidents.listIncidents({ minPosition, pageSize: 200 }),
+    clientB.rooms.listUnread({ minPosition, pageSize: 200 }),
+    clientB.pipeline.getSnapshot({ minPosition }),
+    clientB.runs.listToolCalls({ minPosition, pageSize: 200 }),
   ]);
-  const found = [runs.runs, agents.agents, schedules.schedules, sessions.sessions, documents.documents, events.events];
+  const [{ rooms }, { approvals }, { incidents }, unread, { stages }, { toolCalls }] = forPeople;
+  const found = [
+    runs.runs,
+    agents.agents,
+    schedules.schedules,
+    sessions.sessions,
+    documents.documents,
+    events.events,
+    rooms,
+    approvals,
+    incidents,
+  ];
+  expect(found.map((items) => items.length > 0)).toEqual(found.map(() => true));
+  expect(unread.rooms.map((each) => each.roomId)).toContain(roomId);
+  const runsOfB = new Set(runs.runs.map(({ runId }) => runId));
+  const shown = [...stages.flatMap(({ items }) => items), ...toolCalls].map(({ runId }) => runId);
+  expect(shown.filter((runId) => !runsOfB.has(runId))).toEqual([]);
+  expect(unread.rooms.map((each) => each.roomId)).not.toContain(ofA["room_id"]);
   const workspaces = found.flatMap((items) => items.map(({ workspaceId }) => workspaceId));
   expect(new Set(workspaces)).toEqual(new Set([workspaceB]));
   await using subscription = await subscribed(clientB);
   await expect.poll(() => subscription.frames.some(({ case: kind }) => kind === "heartbeat")).toBe(true);
   expect(new Set(subscription.events.map(({ workspaceId }) => workspaceId))).toEqual(new Set([workspaceB]));
+});
+
+test("policies and kill switches are their workspace's own", async () => {
+  const clientA = installation.client({ workspaceId: workspaceA });
+  const cedar = "forbid(principal, action, resource);";
+  await clientA.policy.putPolicy({ policy: { cedar } });
+  const { position: minPosition } = await clientA.policy.setKillSwitch({ on: true, reason: "drill" });
+  expect((await clientB.policy.getPolicy({ minPosition })).policy).toMatchObject({ version: 0n, cedar: "" });
+  expect((await clientB.policy.listPolicyVersions({ minPosition })).policies).toEqual([]);
+  const switches = await clientB.policy.getKillSwitch({ minPosition });
+  expect(switches).toMatchObject({ externalWritesStopped: false, killEpoch: 0n, stopped: [] });
+  expect(await clientA.policy.getKillSwitch({ minPosition })).toMatchObject({ externalWritesStopped: true });
+  const { decision } = await clientB.policy.evaluate({ context: { action: { type: "x", effect: ToolEffect.READ } } });
+  expect(decision?.decision).toBe(Decision.ALLOW);
+});
+
+test("no call names the workspace of the installation", async () => {
+  const call = postJson(url, "PolicyService/GetPolicy", {}, { "x-workspace-id": "ws_installation" });
+  expect(await call).toMatchObject({ status: 400, body: { code: "invalid_argument" } });
 });
 
 test("workers are listed in their own workspace only", async () => {

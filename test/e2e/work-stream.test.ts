@@ -4,6 +4,7 @@ import { EngineService } from "../../gen/signalbox/v1/engine_service_pb.ts";
 import { RunStatus, StepStatus, ToolCallStatus, ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
 import { jsonValue, type SignalboxClient } from "../../src/client/client.ts";
 import { newWorkspaceId, openInstallation } from "../support/installation.ts";
+import { openGate } from "../support/open-gate.ts";
 import { until } from "../support/until.ts";
 import { claim, createAndClaim } from "./claims.ts";
 import { reasonFor, refusal } from "./refusal.ts";
@@ -41,6 +42,7 @@ async function workThrough(client: SignalboxClient, work: OpenWork): Promise<str
     value: { step: { status: StepStatus.COMPLETED } },
   });
   const call = { leaseToken, key: "t", tool: "mail", effect: ToolEffect.EXTERNAL_WRITE };
+  await openGate(client);
   const begun = await work.call({ case: "startToolCall", value: call });
   const toolCallId = begun.case === "startToolCall" ? (begun.value.toolCall?.toolCallId ?? "") : "";
   await work.call({ case: "failToolCall", value: { leaseToken, toolCallId, error } });

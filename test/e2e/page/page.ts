@@ -2,27 +2,10 @@ import { createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-web";
 import { EventService } from "../../../gen/signalbox/v1/event_service_pb.ts";
 import { RunService } from "../../../gen/signalbox/v1/run_service_pb.ts";
+import { baseUrl, show } from "./elements.ts";
 
 // A page like a newcomer's first one: starts a run at another origin, and shows its events as they come.
 
-/** What the page uses of the browser; the program around it is checked without the browser's types. */
-declare const document: {
-  readonly body: { append(element: PageElement): void };
-  createElement(name: string): PageElement;
-};
-declare const location: { readonly search: string };
-
-interface PageElement {
-  id: string;
-  className: string;
-  textContent: string;
-}
-
-function show(id: string, text: string, className = ""): void {
-  document.body.append(Object.assign(document.createElement("p"), { id, className, textContent: text }));
-}
-
-const baseUrl = new URLSearchParams(location.search).get("server") ?? "";
 const transport = createConnectTransport({ baseUrl });
 const runs = createClient(RunService, transport);
 const events = createClient(EventService, transport);
