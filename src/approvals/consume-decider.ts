@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { ApprovalConsumedSchema } from "../../gen/signalbox/v1/approval_event_pb.ts";
 import type { Approval } from "../../gen/signalbox/v1/approval_pb.ts";
+import type { Action } from "../../gen/signalbox/v1/policy_pb.ts";
 import type { Draft } from "../eventlog/aggregates.ts";
 import { SignalboxError } from "../kernel/errors.ts";
 import { principalName } from "../kernel/principal.ts";
@@ -18,24 +19,29 @@ export interface Use {
   /** Empty when a tool call uses it. */
   readonly stepId: string;
   readonly leaseId: string;
+  /** What is to be done, as the present policy has judged it. */
+  readonly action: Action | undefined;
   /** The hash of the policy that holds now. */
   readonly policyHash: string;
 }
 
 /**
- * approval.consumed, once all seven checks hold; nothing when this call has used it: the start that it is good for may not
- * have been recorded then. APPROVAL_NOT_FOUND when it was not asked for by this run and call, APPROVAL_REQUIRED while it is
+ * approval.consumed, once all seven checks hold; nothing when this call has used it for the same under the same policy: the
+ * start that it is good for may not have been recorded then. APPROVAL_NOT_FOUND when it was not asked for by this run and call, APPROVAL_REQUIRED while it is
  * not approved, APPROVAL_DENIED, APPROVAL_EXPIRED, PAYLOAD_MISMATCH, PERMISSION_DENIED, SELF_APPROVAL, INVALID_STATE when it
  * was canceled or is void.
  */
 export function consumeApproval(state: ApprovalState, use: Use, now: Date): Draft | undefined {
   const known = requireOwn(state, use);
   const { approval } = known;
-  if (known.status === "consumed") return undefined;
-  requireNotOver(known, now);
-  requireApproved(known);
+  const isUsed = known.status === "consumed";
+  if (!isUsed) {
+    requireNotOver(known, now);
+    requireApproved(known);
+  }
   requireSamePolicy(approval, use);
-  requireSameBytes(approval);
+  requireSameBytes(approval, use);
+  if (isUsed) return undefined;
   requireEnoughDeciders(approval);
   requireUninvolvedDeciders(approval);
   const { runId, toolCallId, stepId, leaseId, policyHash } = use;
@@ -87,11 +93,11 @@ function requireSamePolicy({ approvalId, policyHash }: Approval, use: Use): void
   );
 }
 
-/** Check 5: the stored action and payload have the digest that they were decided on. */
-function requireSameBytes(approval: Approval): void {
+/** Check 5: the stored action and payload have the digest that was decided on, and what is to be done now is that action. */
+function requireSameBytes(approval: Approval, { action }: Use): void {
   const { approvalId, payloadDigest: decidedOn } = approval;
-  if (payloadDigest(approval) === decidedOn) return;
-  throw new SignalboxError("PAYLOAD_MISMATCH", `the payload of approval ${approvalId} is not what was approved`, {
+  if ([approval, { ...approval, action }].every((each) => payloadDigest(each) === decidedOn)) return;
+  throw new SignalboxError("PAYLOAD_MISMATCH", `what is to be done is not what was approved as ${approvalId}`, {
     approval_id: approvalId,
   });
 }

@@ -30,6 +30,8 @@ export interface NewApproval {
   /** What the policy said, with the action as it was judged and the terms. */
   readonly decision: PolicyDecision;
   readonly requestedBy: Principal;
+  /** Who wrote the payload, in the place of what the run wanted, when people were asked before; undefined for nobody. */
+  readonly editedBy: Principal | undefined;
 }
 
 const defaultTtlMs = 24 * 3_600_000;
@@ -47,7 +49,7 @@ export function requestApproval(
   now: Date,
 ): Draft | undefined {
   if (state.status !== "absent") return undefined;
-  const { runId, toolCallId, stepId, agentId, payload, requestedBy, decision } = request;
+  const { runId, toolCallId, stepId, agentId, payload, requestedBy, editedBy, decision } = request;
   const { action, terms, policyHash } = decision;
   const ttlMs = ttlOf(terms);
   const escalateMs = terms?.escalateAfter ? durationMs(terms.escalateAfter) : 0;
@@ -62,6 +64,7 @@ export function requestApproval(
     payloadDigest: payloadDigest({ workspaceId, runId, toolCallId, stepId, action, policyHash, payload }),
     decision: withoutPayload(decision),
     requestedBy,
+    editedBy,
     deciders: byName(terms?.deciders ?? [], roles),
     expireTime: timestampFromMs(now.getTime() + ttlMs),
     escalateTime: escalates ? timestampFromMs(now.getTime() + escalateMs) : undefined,

@@ -66,6 +66,8 @@ function requested(event: Event, request: ApprovalRequested): Approval {
     status: ApprovalStatus.PENDING,
     zone: event.zone,
     requestedBy: request.requestedBy,
+    edited: request.editedBy !== undefined,
+    editedBy: request.editedBy,
     requiredCount: terms?.requiredCount || 1,
     requiredApprovers: terms?.deciders ?? [],
     deciders: request.deciders,

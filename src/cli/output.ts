@@ -137,10 +137,10 @@ export function createOutput({ stdout, stderr, json, onClosed }: OutputStreams):
   };
 }
 
-/** What agents and their tools wrote must not move the cursor or recolour the terminal. */
+/** What agents and their tools wrote must not move the cursor, recolour the terminal, or show characters in another order. */
 function printable(text: string): string {
   // oxlint-disable-next-line eslint/no-control-regex -- control characters are what this is about
-  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (character) => {
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, (character) => {
     return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
   });
 }

@@ -12,7 +12,7 @@ import { RoomService } from "../../gen/signalbox/v1/room_service_pb.ts";
 import { RunService } from "../../gen/signalbox/v1/run_service_pb.ts";
 import { ScheduleService } from "../../gen/signalbox/v1/schedule_service_pb.ts";
 import { SessionService } from "../../gen/signalbox/v1/session_service_pb.ts";
-import { type Identity, identified, maxChain, namesOf } from "./identity.ts";
+import { type Identity, identified, namesOf, shortened } from "./identity.ts";
 
 /** A client of each service of Signalbox, all over one transport. */
 export interface SignalboxClient {
@@ -77,7 +77,7 @@ export function clientOver(transport: Transport, identity: Identity, onClose?: (
     incidents: createClient(IncidentService, own),
     pipeline: createClient(PipelineService, own),
     // Over the transport that refuses calls once this client is closed.
-    onBehalfOf: (...names) => clientOver(own, { onBehalfOf: [...names, ...namesOf(identity)].slice(0, maxChain) }),
+    onBehalfOf: (...names) => clientOver(own, { onBehalfOf: shortened([...names, ...namesOf(identity)]) }),
     close,
     [Symbol.dispose]: close,
   };

@@ -17,7 +17,14 @@ export interface Identity {
 }
 
 /** The longest chain that servers take. */
-export const maxChain = 8;
+const maxChain = 8;
+
+/** The names that fit: the nearest, and the person with whom it began, by whom rules go. */
+export function shortened(names: readonly string[]): readonly string[] {
+  if (names.length <= maxChain) return names;
+  const begun = names.findLastIndex((name) => name.startsWith("user:"));
+  return names.filter((_, index) => index < maxChain - 1 || index === Math.max(begun, maxChain - 1));
+}
 
 // No comma: what somebody has typed as a name must not become two.
 const namePattern = /^(user|agent|service):[!-+\--~]{1,200}$/;

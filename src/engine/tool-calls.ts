@@ -163,6 +163,7 @@ export function createToolCalls(needs: ToolCallsOptions): ToolCalls {
           init: { stepId, tool: toolName, effect, idempotent, version, reversible, target, arguments: given },
           args,
           run(used, scope) {
+            if (!isDeepStrictEqual(used, valueToJson(given))) requireTarget(tool, used, target);
             const traced = { tool: toolName, toolCallId: scope.toolCallId, args: used as JsonValue };
             return telemetry.executeTool(run, traced, () => runTool(tool, used, scope));
           },
@@ -228,6 +229,16 @@ function targetFor(tool: Tool, args: unknown): string {
     const cause = tame(thrown);
     throw failureOf(runErrorOf(cause), cause);
   }
+}
+
+/** Throws a ToolError for edited arguments that reach something else: the policy was not asked about that. */
+function requireTarget(tool: Tool, used: unknown, asked: string): void {
+  // What the tool does not take has no target; it is refused where the tool is run.
+  if (tool.target === undefined || checkArguments(tool, used) !== undefined) return;
+  const target = targetFor(tool, used);
+  if (target === asked) return;
+  const message = `people have edited the arguments so that the call reaches ${JSON.stringify(target)}, but it was asked for ${JSON.stringify(asked)}; make another call for that`;
+  throw new ToolError("TOOL_ARGUMENTS_EDITED", message);
 }
 
 /** What a call is made with: what people have approved, where they were asked, else what the handler said. */

@@ -20,7 +20,8 @@ export async function watchProjector(options: IncidentReactorOptions, signal: Ab
   let seen = { position: -1n, timeMs: 0, reported: false };
   while (!signal.aborted) {
     try {
-      const position = await readCheckpoint(postgres.db);
+      // Tables that had everything need not be asked while nothing comes.
+      const position = seen.position < feed.position ? await readCheckpoint(postgres.db) : seen.position;
       const nowMs = clock.now().getTime();
       // At the head there is nothing to wait for: time counts from when there is.
       if (position !== seen.position || feed.position <= position) {

@@ -6,8 +6,10 @@ import type { JsonValue } from "@bufbuild/protobuf";
  */
 export function canonicalJson(value: JsonValue): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
+  // Half a surrogate pair is stored, as UTF-8 has it, as U+FFFD: the text is that of what is read back.
+  if (typeof value === "string") return JSON.stringify(value.toWellFormed());
   if (value === null || typeof value !== "object") return JSON.stringify(value);
   // The default order of strings is that of their UTF-16 code units.
   const keys = Object.keys(value).toSorted();
-  return `{${keys.map((key) => `${JSON.stringify(key)}:${canonicalJson(value[key] ?? null)}`).join(",")}}`;
+  return `{${keys.map((key) => `${JSON.stringify(key.toWellFormed())}:${canonicalJson(value[key] ?? null)}`).join(",")}}`;
 }

@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { type Principal, PrincipalSchema, PrincipalType } from "../../gen/signalbox/v1/common_pb.ts";
 
-/** The longest chain of those on whose behalf somebody acts; what is farther away is left out. */
+/** The longest chain of those on whose behalf somebody acts; what is farther away is left out, but not who began it. */
 export const maxChain = 8;
 
 /** Signalbox itself: what happens without anybody's call. */
@@ -32,14 +32,27 @@ export function principalOfName(name: string): Principal | undefined {
   return type === undefined ? undefined : create(PrincipalSchema, { type, id });
 }
 
+/** The service that the handler of a run is which has no agent. */
+export function handlerName(handler: string): string {
+  return `${handlerPrefix}${handler}`;
+}
+
+const handlerPrefix = "handler:";
+
 /**
  * Who stands behind a call, without a chain: the first who is no program, so that somebody who comes through a gateway counts
- * as themselves, and an agent never counts as the person for whom it acts. A program that acts for nobody is itself.
+ * as themselves. What acts in a run, an agent or the handler of a run without one, never counts as the person for whom it
+ * does so. A program that acts for nobody is itself.
  */
 export function personBehind(principal: Principal): Principal {
   const chain = [principal, ...principal.onBehalfOf];
-  const { type, id } = chain.find((each) => each.type !== PrincipalType.SERVICE) ?? principal;
+  const { type, id } = chain.find((each) => !passesOn(each)) ?? principal;
   return create(PrincipalSchema, { type, id });
+}
+
+/** True for a program through which others call. */
+function passesOn({ type, id }: Pick<Principal, "type" | "id">): boolean {
+  return type === PrincipalType.SERVICE && !id.startsWith(handlerPrefix);
 }
 
 /** The principal, acting on behalf of others, nearest first. */
@@ -50,5 +63,12 @@ export function onBehalfOf(principal: Principal, chain: readonly Principal[]): P
     const before = all[index - 1];
     return before === undefined || principalName(before) !== principalName(each);
   });
-  return create(PrincipalSchema, { ...first, onBehalfOf: behind.slice(0, maxChain) });
+  return create(PrincipalSchema, { ...first, onBehalfOf: shortened(behind) });
+}
+
+/** Rules go by the person with whom it began, however many programs stand between. */
+function shortened<T extends Pick<Principal, "type">>(chain: T[]): T[] {
+  if (chain.length <= maxChain) return chain;
+  const begun = chain.findLastIndex(({ type }) => type === PrincipalType.USER);
+  return chain.filter((_, index) => index < maxChain - 1 || index === Math.max(begun, maxChain - 1));
 }

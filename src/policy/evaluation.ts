@@ -30,6 +30,9 @@ export type ReasonCode =
   | "DEFAULT_ASKS"
   | "EFFECT_CORRECTED";
 
+/** How much is told of what the engine says. */
+const maxErrorLength = 500;
+
 interface Verdict {
   readonly decision: Decision;
   readonly reason: ReasonCode;
@@ -94,8 +97,11 @@ function ruled(matched: readonly Rule[], error: string | undefined): Verdict | u
     return { ...deny("RULE_DENIES", denial.id, denial.message || `rule ${denial.id} forbids it`), risk };
   }
   // A rule that can not be evaluated might have been a denial.
-  if (error !== undefined)
-    return deny("POLICY_ERROR", "default.policy_error", `the policy could not be evaluated: ${error}`);
+  if (error !== undefined) {
+    // The engine repeats what it could not read, whole: arguments as text in every event, and in the head of an answer.
+    const why = error.length > maxErrorLength ? `${error.slice(0, maxErrorLength).toWellFormed()}…` : error;
+    return deny("POLICY_ERROR", "default.policy_error", `the policy could not be evaluated: ${why}`);
+  }
   const questions = matched.filter(({ verdict }) => verdict === "ask");
   const [question] = questions;
   if (question !== undefined) {

@@ -3,6 +3,7 @@ import type { SetKillSwitchRequest } from "../../gen/signalbox/v1/policy_service
 import { type AggregatesDeps, createAggregates } from "../eventlog/aggregates.ts";
 import type { Feed } from "../eventlog/feed.ts";
 import type { Call } from "../kernel/call.ts";
+import { shareReads } from "../kernel/shared-reads.ts";
 import { requireNoAgent } from "./decider.ts";
 import { setKillSwitch } from "./kill-switch-decider.ts";
 import {
@@ -38,7 +39,8 @@ export interface KillSwitchesDeps extends AggregatesDeps {
 /** The kill switches on a log. */
 export function createKillSwitches({ feed, ...deps }: KillSwitchesDeps): KillSwitches {
   const aggregates = createAggregates(killSwitchAggregate, deps);
-  const load = async (workspaceId: string) => (await aggregates.load(workspaceId, killSwitchId)).state;
+  // Every external write asks for them twice.
+  const load = shareReads(async (workspaceId: string) => (await aggregates.load(workspaceId, killSwitchId)).state);
   const seenSwitches = createSeenSwitches(feed, load);
 
   return {

@@ -57,8 +57,9 @@ export interface PoliciesDeps {
 
 /** The largest policy: every read of one has to fit an answer that gRPC clients take by default. */
 const maxPolicyBytes = 1024 * 1024;
-/** Events that one query of a simulation reads. */
+/** Events that one query of a simulation reads, and how long one call goes on. */
 const simulationBatch = 200;
+const simulationMs = 2_000;
 
 /** The policies on a log and its read models. */
 export function createPolicies({ book, gate, log, db, positions, maxPayloadBytes }: PoliciesDeps): Policies {
@@ -106,11 +107,13 @@ export function createPolicies({ book, gate, log, db, positions, maxPayloadBytes
       await positions.reach(upTo > minPosition ? upTo : minPosition, signal);
       if (after >= upTo) return { nextPosition: after, complete: true };
       const since = startTime && timestampDate(startTime);
+      const lateMs = performance.now() + simulationMs;
       const { flips, ...rest } = await simulate({
         policy,
         after,
         upTo,
         size: readPage("flips", [], pageSize, "").size,
+        isLate: () => performance.now() > lateMs,
         read: (behind) => listDecided(db, workspaceId, { after: behind, upTo, since }, simulationBatch),
       });
       return { ...rest, flips, flipped: BigInt(flips.length) };

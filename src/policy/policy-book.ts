@@ -1,6 +1,7 @@
 import type { Policy, Role } from "../../gen/signalbox/v1/policy_pb.ts";
 import { type AggregatesDeps, createAggregates, type Loaded } from "../eventlog/aggregates.ts";
 import type { Call } from "../kernel/call.ts";
+import { shareReads } from "../kernel/shared-reads.ts";
 import type { Cedar } from "./cedar.ts";
 import { brokenPolicy, type CompiledPolicy, compilePolicy } from "./compiled-policy.ts";
 import { putPolicy, requireNoAgent } from "./decider.ts";
@@ -43,13 +44,14 @@ export function createPolicyBook({ cedar, ...deps }: PolicyBookDeps): PolicyBook
 
   /**
    * The policy as the leader has it. A policy can be large, and this is on the way of every tool call: the leader is asked for
-   * what follows on the version that is known, which mostly is nothing, and not for the newest one again.
+   * what follows on the version that is known, which mostly is nothing, and not for the newest one again; and once for all
+   * calls that want to know it at the same time.
    */
-  async function load(workspaceId: string): Promise<Loaded<PolicyState>> {
+  const load = shareReads(async (workspaceId: string): Promise<Loaded<PolicyState>> => {
     const known = aggregates.cached(workspaceId, policyId);
     const isNewest = known?.subject !== undefined && (await log.next(known.subject, known.position)) === undefined;
     return isNewest ? known : aggregates.load(workspaceId, policyId);
-  }
+  });
 
   async function inForce(workspaceId: string): Promise<CompiledPolicy> {
     const { state } = await load(workspaceId);

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
 import { type PolicyDecision, PolicyContextSchema } from "../../gen/signalbox/v1/policy_pb.ts";
@@ -26,14 +27,16 @@ export interface SimulationOptions {
   readonly size: number;
   /** The next events behind a position, oldest first; empty when there are none. */
   readonly read: (after: bigint) => Promise<readonly Event[]>;
+  /** True once it has taken long enough; one event at least is looked at before. */
+  readonly isLate: () => boolean;
 }
 
 /** Events that one call looks at at most, and how large its answer may grow. */
 const maxEvents = 2_000;
 const maxBytes = 2 * 1024 * 1024;
 
-/** Makes recorded decisions again, oldest first, until enough of them flip or enough were looked at. */
-export async function simulate({ policy, after, upTo, size, read }: SimulationOptions): Promise<Simulation> {
+/** Makes recorded decisions again, oldest first, until enough of them flip, enough were looked at, or time is up. */
+export async function simulate({ policy, after, upTo, size, read, isLate }: SimulationOptions): Promise<Simulation> {
   const flips: PolicyFlip[] = [];
   let evaluated = 0n;
   let bytes = 0;
@@ -43,13 +46,15 @@ export async function simulate({ policy, after, upTo, size, read }: SimulationOp
     const events = await read(position);
     if (events.length === 0) return { flips, evaluated, nextPosition: upTo > after ? upTo : after, complete: true };
     for (const event of events) {
-      if (flips.length >= size || bytes >= maxBytes)
+      if (flips.length >= size || bytes >= maxBytes || (seen > 0 && isLate()))
         return { flips, evaluated, nextPosition: position, complete: false };
       position = event.position;
       seen++;
       const recorded = recordedDecision(event);
       if (recorded === undefined) continue;
       evaluated++;
+      // Rules that look at large arguments take a while: others have their turn in between.
+      await setImmediate();
       const flip = flipOf(policy, recorded);
       if (flip === undefined) continue;
       bytes += toBinary(PolicyFlipSchema, flip).length;

@@ -3,23 +3,27 @@ import type { Logger } from "pino";
 import { sleep } from "../kernel/wait.ts";
 import type { Postgres } from "./postgres.ts";
 
-/** The advisory lock of each role that only one process may play at a time. */
-const locks = {
-  projector: 0x5b_01,
-  reactors: 0x5b_02,
-  schedules: 0x5b_04,
-  rooms: 0x5b_05,
-  incidents: 0x5b_08,
-  approvals: 0x5b_10,
+/**
+ * The roles that only one process may play at a time: the advisory lock of each, and how often a standby asks for it. A read
+ * that waits for its own write, or a run that waits for its job, shows how long nobody led, and incidents look back only so far;
+ * the others find what they missed.
+ */
+const roles = {
+  projector: { lock: 0x5b_01, standbyMs: 500 },
+  reactors: { lock: 0x5b_02, standbyMs: 500 },
+  schedules: { lock: 0x5b_04, standbyMs: 2_000 },
+  rooms: { lock: 0x5b_05, standbyMs: 2_000 },
+  incidents: { lock: 0x5b_08, standbyMs: 500 },
+  approvals: { lock: 0x5b_10, standbyMs: 2_000 },
 } as const;
 
-/** How often a standby asks for the lock. */
-const standbyMs = 500;
+/** The pause after the lead was lost. */
+const retryMs = 500;
 
 /** One role, played by one process at a time. */
 export interface LeaderOptions {
   readonly postgres: Postgres;
-  readonly role: keyof typeof locks;
+  readonly role: keyof typeof roles;
   /** The schema that the role is about: one leader each. */
   readonly schema: string;
   readonly log: Logger;
@@ -37,15 +41,16 @@ export async function lead(options: LeaderOptions): Promise<void> {
     } catch (error) {
       if (!signal.aborted) log.warn({ err: error, role }, "lost the lead, standing by");
     }
-    await sleep(standbyMs, signal);
+    await sleep(retryMs, signal);
   }
 }
 
 async function standBy(client: PoolClient, { role, schema, log, signal, play }: LeaderOptions): Promise<void> {
+  const { lock, standbyMs } = roles[role];
   while (!signal.aborted) {
     const { rows } = await client.query<{ free: boolean }>({
       text: "select pg_try_advisory_lock($1, hashtext($2)) as free",
-      values: [locks[role], schema],
+      values: [lock, schema],
     });
     if (rows[0]?.free) break;
     await sleep(standbyMs, signal);

@@ -3,6 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import type { ClientBase } from "pg";
 import { SignalboxError } from "../kernel/errors.ts";
 import { liveSchema, type Postgres, transaction } from "./postgres.ts";
+import { unhurried } from "./upkeep.ts";
 
 /** One forward migration. */
 interface Migration {
@@ -22,7 +23,7 @@ const migrationLock = 0x51_6e_61_1b;
 export async function migrate(postgres: Postgres, schema: string = liveSchema): Promise<string[]> {
   const migrations = await readMigrations();
   return postgres.withClient(async (client) => {
-    await client.query("select pg_advisory_lock($1)", [migrationLock]);
+    await client.query(unhurried("select pg_advisory_lock($1)", [migrationLock]));
     const applied = await migrateSchema(client, schema, migrations);
     // The connection goes back to the pool as it came. When something throws, it is closed, and the lock with it.
     await client.query("reset search_path");
@@ -67,7 +68,10 @@ async function migrateSchema(client: ClientBase, schema: string, migrations: rea
   const missing = migrations.slice(rows.length);
   for (const { name, text, sha256 } of missing) {
     await transaction(client, async () => {
-      await client.query(text);
+      // The checkpoint first, as in every transaction that writes to the tables: one of an older program that is under way
+      // is waited for, and nobody deadlocks. The first file creates it.
+      if (name !== migrations[0]?.name) await client.query(unhurried("select from checkpoints for update"));
+      await client.query(unhurried(text));
       await client.query("insert into migrations (name, sha256) values ($1, $2)", [name, sha256]);
     });
   }

@@ -41,12 +41,12 @@ export interface PostgresOptions {
   readonly log: Logger;
   /** Tests use a schema of their own. Default `signalbox`. */
   readonly schema?: string;
-  /** Connections at most, default 10. */
+  /** Connections at most, default 16: a process that leads in every role keeps six of them, the others are for queries. */
   readonly maxConnections?: number;
 }
 
 /** A pool whose int8 columns come as bigint. Connects lazily; a failed query throws STORE_UNAVAILABLE when the database is away. */
-export function openPostgres({ url, log, schema = liveSchema, maxConnections = 10 }: PostgresOptions): Postgres {
+export function openPostgres({ url, log, schema = liveSchema, maxConnections = 16 }: PostgresOptions): Postgres {
   const pool = new Pool({
     connectionString: url,
     max: maxConnections,

@@ -1,11 +1,21 @@
 import { create } from "@bufbuild/protobuf";
 import { PrincipalType } from "../../gen/signalbox/v1/common_pb.ts";
-import { type Mention, MentionSchema, type RoomMember } from "../../gen/signalbox/v1/room_pb.ts";
+import { type Mention, MentionSchema, type Message, type RoomMember } from "../../gen/signalbox/v1/room_pb.ts";
 import { principalName } from "../kernel/principal.ts";
 import { mentionedIn } from "./mentions.ts";
 
 /** From so many answers of agents in a row on, agents are not called any more. */
 const maxMentionDepth = 8;
+
+/**
+ * The depth of an answer to the message. One of several that the message has called for counts for more than one: agents
+ * who all call each other would else have 3 · 2⁷ runs of three of them, and 20 · 19⁷ of twenty. So it is 45 of three, and
+ * fewer than a thousand whoever calls whom.
+ */
+export function answerDepth({ mentions, mentionDepth }: Pick<Message, "mentions" | "mentionDepth">): number {
+  const called = mentions.filter(({ runId }) => runId !== "").length;
+  return mentionDepth + 1 + Math.ceil(Math.log2(Math.max(called, 1)));
+}
 
 /** A text and what decides whom it calls. */
 export interface Calling {

@@ -31,20 +31,21 @@ export interface CursorsDeps extends AggregatesDeps {
 export function createCursors({ db, positions, rooms, ...deps }: CursorsDeps): Cursors {
   const aggregates = createAggregates(cursorAggregate, deps);
 
-  /** The position that is meant. POSITION_IN_FUTURE. */
+  /**
+   * Where the cursor is to stand: no further than the newest event of the room. What comes behind is not in it, so whoever
+   * says again and again that they have read everything has nothing to record while nothing is said. POSITION_IN_FUTURE.
+   */
   async function placeOf({ workspaceId }: Call, { roomId, readPosition }: MarkReadRequest): Promise<bigint> {
-    if (readPosition === 0n) {
-      // What comes behind is not in the room: the same call a moment later has nothing to record.
-      const last = await deps.log.last(deps.log.subjects.view({ workspaceId, roomId }));
-      return last?.position ?? 0n;
-    }
     const { head } = await deps.log.bounds();
-    if (readPosition <= head) return readPosition;
-    throw new SignalboxError(
-      "POSITION_IN_FUTURE",
-      `position ${readPosition} is beyond the end of the log (${head}); give a position that you have received`,
-      { head_position: String(head) },
-    );
+    if (readPosition > head) {
+      throw new SignalboxError(
+        "POSITION_IN_FUTURE",
+        `position ${readPosition} is beyond the end of the log (${head}); give a position that you have received`,
+        { head_position: String(head) },
+      );
+    }
+    const newest = (await deps.log.last(deps.log.subjects.view({ workspaceId, roomId })))?.position ?? 0n;
+    return readPosition === 0n || readPosition > newest ? newest : readPosition;
   }
 
   return {

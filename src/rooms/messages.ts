@@ -17,7 +17,7 @@ import { readPage } from "../readmodel/page.ts";
 import type { Positions } from "../readmodel/positions.ts";
 import type { Db } from "../readmodel/postgres.ts";
 import type { Answer } from "./answer.ts";
-import { calledBy, mentionRequestId } from "./calling.ts";
+import { answerDepth, calledBy, mentionRequestId } from "./calling.ts";
 import {
   editMessage,
   type NewMessage,
@@ -154,7 +154,7 @@ export function createMessages({ db, positions, rooms, threads, runIdOf, ...deps
     const known = requireRoom(room, roomId);
     if (known.status === "archived") return;
     const id = derivedId("msg", call.workspaceId, "answer", runId);
-    const replied = { replyToMessageId: to.messageId, mentionDepth: to.mentionDepth + 1 };
+    const replied = { replyToMessageId: to.messageId, mentionDepth: answerDepth(to) };
     const message = compose(call, id, known, { text, threadId, ...replied }, mayCall);
     await aggregates.execute({
       call,

@@ -7,7 +7,7 @@ import type { Run } from "../../gen/signalbox/v1/run_pb.ts";
 import { type CreateRunRequest, CreateRunRequestSchema } from "../../gen/signalbox/v1/run_service_pb.ts";
 import type { Call } from "../kernel/call.ts";
 import { hasReason, type Reason, SignalboxError } from "../kernel/errors.ts";
-import { onBehalfOf, signalbox } from "../kernel/principal.ts";
+import { handlerName, onBehalfOf, signalbox } from "../kernel/principal.ts";
 import { answerOf, refusalOf } from "./answer.ts";
 import { mentionRequestId } from "./calling.ts";
 import { authorOf } from "./message-decider.ts";
@@ -116,5 +116,5 @@ function asAgent(agentId: string, creator: Principal | undefined): Principal {
 
 /** A program speaks for itself: whoever created the run has not said what it answers. */
 function asHandler(handler: string): Principal {
-  return create(PrincipalSchema, { type: PrincipalType.SERVICE, id: `handler:${handler}` });
+  return create(PrincipalSchema, { type: PrincipalType.SERVICE, id: handlerName(handler) });
 }

@@ -2,14 +2,14 @@ import { create } from "@bufbuild/protobuf";
 import { type Principal, PrincipalSchema, PrincipalType } from "../../gen/signalbox/v1/common_pb.ts";
 import type { Run } from "../../gen/signalbox/v1/run_pb.ts";
 import type { Draft } from "../eventlog/aggregates.ts";
-import { onBehalfOf } from "../kernel/principal.ts";
+import { handlerName, onBehalfOf } from "../kernel/principal.ts";
 import type { RunState } from "./state.ts";
 
 /** Who asks when a run wants something: its agent, without one its handler, on behalf of who created the run. Pure. */
 export function requesterOf({ agentId, handler, createBy }: Run): Principal {
   const asking = agentId
     ? { type: PrincipalType.AGENT, id: agentId }
-    : { type: PrincipalType.SERVICE, id: `handler:${handler}` };
+    : { type: PrincipalType.SERVICE, id: handlerName(handler) };
   return onBehalfOf(create(PrincipalSchema, asking), createBy ? [createBy] : []);
 }
 

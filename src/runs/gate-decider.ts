@@ -86,7 +86,8 @@ export function startToolCall(state: RunState, asked: Asked, permit: Permit | un
   if (live === undefined || permit === undefined) return undefined;
   const open = [...live.toolCalls.values()].filter(({ toolCall: { status } }) => status === ToolCallStatus.STARTED);
   requireRoom(open.length);
-  const value = create(ToolCallStartedSchema, { ...judged(asked, permit), ...permit.approval });
+  const { approvalId = "", payloadDigest = "" } = permit.approval ?? {};
+  const value = create(ToolCallStartedSchema, { ...judged(asked, permit), approvalId, payloadDigest });
   return { payload: { case: "toolCallStarted", value }, zone: live.run.zone };
 }
 

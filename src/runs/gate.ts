@@ -1,7 +1,7 @@
 import type { Value } from "@bufbuild/protobuf/wkt";
 import type { Approval } from "../../gen/signalbox/v1/approval_pb.ts";
 import type { Principal, Zone } from "../../gen/signalbox/v1/common_pb.ts";
-import type { PolicyContext, PolicyDecision } from "../../gen/signalbox/v1/policy_pb.ts";
+import type { Action, PolicyContext, PolicyDecision } from "../../gen/signalbox/v1/policy_pb.ts";
 import type { Call } from "../kernel/call.ts";
 
 /** Whether external writes are stopped. */
@@ -42,6 +42,8 @@ export interface NewApproval {
   /** What the policy said, with the action as it was judged and the terms. */
   readonly decision: PolicyDecision;
   readonly requestedBy: Principal;
+  /** Who wrote the payload, in the place of what the run wanted, when people were asked before; undefined for nobody. */
+  readonly editedBy: Principal | undefined;
 }
 
 /** What an approval is used for. */
@@ -51,6 +53,8 @@ export interface Use {
   readonly toolCallId: string;
   readonly stepId: string;
   readonly leaseId: string;
+  /** What is to be done, as the present policy has judged it. */
+  readonly action: Action | undefined;
   /** The hash of the policy that holds now. */
   readonly policyHash: string;
 }

@@ -47,7 +47,11 @@ const steps = eraseProjection({
   table: "steps",
   idColumn: "step_id",
   schema: StepSchema,
-  columns: [{ name: "run_id", type: "text", value: (step) => step.runId }],
+  columns: [
+    { name: "run_id", type: "text", value: (step) => step.runId },
+    { name: "name", type: "text", value: (step) => step.name },
+    { name: "stop_position", type: "bigint", value: (step) => step.stopPosition },
+  ],
   idsOf: stepIdsOf,
   evolve: evolveStep,
 });

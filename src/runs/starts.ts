@@ -92,7 +92,7 @@ export function createStarts({ aggregates, ids, limits, findAgent }: StartsDeps)
       const depth = parent === undefined ? 0 : parent.run.depth + 1;
       const repeatable = request.requestId !== "";
       const runId = repeatable ? idOfCreated(call.workspaceId, request.requestId) : ids.next("run");
-      const newRun = completeRun(runId, request, agent, depth);
+      const newRun = completeRun(runId, request, { agent, parent, depth });
       const { roomId, threadId } = request;
       return start(call, newRun, { roomId, threadId, repeatable }, () => {
         requireActive(agent);
@@ -171,12 +171,18 @@ interface Again {
 }
 
 /** The request with every default filled in: its own, else the agent's, else ours. */
-function completeRun(runId: string, request: CreateRunRequest, agent: Agent | undefined, depth: number): NewRun {
+function completeRun(
+  runId: string,
+  request: CreateRunRequest,
+  { agent, parent, depth }: { agent: Agent | undefined; parent: LiveRun | undefined; depth: number },
+): NewRun {
+  const zone = request.zone || agent?.zone || Zone.SANDBOX;
   return {
     runId,
     request,
     handler: request.handler || agent?.handler || "",
-    zone: request.zone || agent?.zone || Zone.SANDBOX,
+    // What a run may not do by itself, it may not do by its children.
+    zone: parent !== undefined && parent.run.zone > zone ? parent.run.zone : zone,
     retryPolicy: completeRetryPolicy(request.retryPolicy ?? agent?.limits?.retryPolicy),
     maxDuration: request.maxDuration ?? agent?.limits?.maxDuration,
     budget: request.budget ?? agent?.limits?.budget,

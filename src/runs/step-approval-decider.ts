@@ -57,7 +57,8 @@ export function stricterTerms(policy: ApprovalTerms | undefined, step: ApprovalT
   const ttls = [policy?.ttl, step?.ttl].filter((ttl) => ttl !== undefined);
   const ttl = ttls.toSorted((a, b) => durationMs(a) - durationMs(b))[0];
   const deciders = policy?.deciders.length ? policy.deciders : (step?.deciders ?? []);
-  const escalation = policy?.escalateAfter ? policy : step;
+  // Whoever is named to decide is not joined by others of whom the policy does not know.
+  const escalation = policy?.escalateAfter || policy?.deciders.length ? policy : step;
   return create(ApprovalTermsSchema, {
     requiredCount: Math.max(policy?.requiredCount ?? 0, step?.requiredCount ?? 0),
     deciders,

@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import type { Value } from "@bufbuild/protobuf/wkt";
 import { type Approval, ApprovalStatus } from "../../gen/signalbox/v1/approval_pb.ts";
 import type { ConsumeApprovalRequest, RequestApprovalRequest } from "../../gen/signalbox/v1/approval_service_pb.ts";
+import type { Principal } from "../../gen/signalbox/v1/common_pb.ts";
 import { type Action, ActionSchema, Decision, type PolicyDecision } from "../../gen/signalbox/v1/policy_pb.ts";
 import { type Step, ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
 import type { LeaseTicket, LeaseTokens } from "../jobs/lease-token.ts";
@@ -58,15 +59,16 @@ export function createStepApprovals(deps: StepApprovalsDeps): StepApprovals {
       number === 1 ? undefined : approvals.find(call.workspaceId, stepApprovalId(call.workspaceId, stepId, number - 1)),
     ]);
     const action = wantedAction(request);
-    if (approval && number === 1) requireSame(asking, approval, action, request.payload);
+    const known = approval ?? before;
+    if (known) requireSame(asking, known, action, request.payload);
     if (approval && isOver(approval)) return { approval, position: approval.position };
     // What people have edited stays so when they are asked anew.
-    const payload = approval?.payload ?? before?.payload ?? request.payload;
+    const payload = known ? known.payload : request.payload;
     const decision = await gate.judge(call.workspaceId, contextOf(live.run, action, payload));
-    if (approval && (await isValid(call, approval, decision))) return { approval, position: approval.position };
+    if (approval && (await isValid(asking, approval, decision))) return { approval, position: approval.position };
     if (isKill(decision)) return stopped(asking);
     requirePermitted(decision);
-    if (approval === undefined) return ask(asking, request, { payload, decision });
+    if (approval === undefined) return ask(asking, request, { payload, decision, editedBy: before?.editedBy });
     await approvals.cancel(workerCall(asking), approvalId, "the step asks anew");
     const next = stepApprovalId(call.workspaceId, stepId, number + 1);
     await leased.execute(call, asking.lease, (state) => askInStep(state, asking.lease, stepId, next));
@@ -74,22 +76,23 @@ export function createStepApprovals(deps: StepApprovalsDeps): StepApprovals {
   }
 
   /** Whether it still counts: not canceled, asked for under the present policy, and not used behind the flip of a kill switch. */
-  async function isValid(call: Call, approval: Approval, { policyHash }: PolicyDecision): Promise<boolean> {
-    const { status, consumption } = approval;
-    if (status === ApprovalStatus.CONSUMED) return !(await isBehindFlip(call, approval, consumption?.position ?? 0n));
-    return status !== ApprovalStatus.CANCELED && approval.policyHash === policyHash;
+  async function isValid(asking: Asking, approval: Approval, { policyHash }: PolicyDecision): Promise<boolean> {
+    if (await isBehindFlip(asking.call, approval)) return false;
+    if (isTold(asking, approval)) return true;
+    return approval.status !== ApprovalStatus.CANCELED && approval.policyHash === policyHash;
   }
 
-  async function isBehindFlip({ workspaceId }: Call, { action }: Approval, position: bigint): Promise<boolean> {
-    if (action?.effect !== ToolEffect.EXTERNAL_WRITE) return false;
-    return (await gate.externalWrites(workspaceId)).stoppedAt(position);
+  async function isBehindFlip({ workspaceId }: Call, { action, consumption }: Approval): Promise<boolean> {
+    if (action?.effect !== ToolEffect.EXTERNAL_WRITE || consumption === undefined) return false;
+    return (await gate.externalWrites(workspaceId)).stoppedAt(consumption.position);
   }
 
   function ask(
     asking: Asking,
     { message, terms }: RequestApprovalRequest,
-    { payload, decision }: { payload: Value | undefined; decision: PolicyDecision },
+    asked: { payload: Value | undefined; decision: PolicyDecision; editedBy: Principal | undefined },
   ): Promise<ApprovalAt> {
+    const { decision } = asked;
     const { live, step } = asking;
     const { runId, agentId, roomId, threadId, zone } = live.run;
     return approvals.request(workerCall(asking), {
@@ -101,7 +104,7 @@ export function createStepApprovals(deps: StepApprovalsDeps): StepApprovals {
       threadId,
       zone,
       approvalId: step.approvalId,
-      payload,
+      ...asked,
       decision: {
         ...decision,
         message: message === "" ? decision.message : message,
@@ -133,7 +136,7 @@ export function createStepApprovals(deps: StepApprovalsDeps): StepApprovals {
   async function use(asking: Asking, approval: Approval): Promise<ApprovalAt> {
     const { live, lease, step } = asking;
     const { runId } = live.run;
-    const policyHash = await permit(asking, approval);
+    const { action, policyHash } = await permit(asking, approval);
     const { approvalId, payloadDigest } = approval;
     const used = await approvals
       .consume(workerCall(asking), {
@@ -142,6 +145,7 @@ export function createStepApprovals(deps: StepApprovalsDeps): StepApprovals {
         toolCallId: "",
         stepId: step.stepId,
         leaseId: lease.leaseId,
+        action,
         policyHash,
       })
       .catch((error: unknown) => {
@@ -153,13 +157,13 @@ export function createStepApprovals(deps: StepApprovalsDeps): StepApprovals {
     return used;
   }
 
-  /** The hash of the policy that lets it be done. POLICY_DENIED, KILL_SWITCH_ON. */
-  async function permit(asking: Asking, { action, payload }: Approval): Promise<string> {
+  /** The decision that lets it be done. POLICY_DENIED, KILL_SWITCH_ON. */
+  async function permit(asking: Asking, { action, payload }: Approval): Promise<PolicyDecision> {
     const context = contextOf(asking.live.run, action ?? create(ActionSchema), payload);
     const decision = await gate.judge(asking.call.workspaceId, context);
     if (isKill(decision)) return stopped(asking);
     requirePermitted(decision);
-    return decision.policyHash;
+    return decision;
   }
 
   return {
@@ -181,9 +185,8 @@ export function createStepApprovals(deps: StepApprovalsDeps): StepApprovals {
       const approval = owner && (await approvals.find(call.workspaceId, approvalId));
       if (owner === undefined || approval === undefined) throw notFound(approvalId);
       const asking = { call, lease, live, step: requireApprovalStep(live, owner.stepId) };
-      const isUsed = approval.status === ApprovalStatus.CONSUMED;
-      const used = isUsed ? { approval, position: approval.position } : await use(asking, approval);
-      if (await isBehindFlip(call, used.approval, used.approval.consumption?.position ?? 0n)) return stopped(asking);
+      const used = isTold(asking, approval) ? { approval, position: approval.position } : await use(asking, approval);
+      if (await isBehindFlip(call, used.approval)) return stopped(asking);
       // Whoever is told to go has the lease, and had it when the approval was used.
       await leased.load(call.workspaceId, lease);
       return used;
@@ -193,6 +196,11 @@ export function createStepApprovals(deps: StepApprovalsDeps): StepApprovals {
 
 function workerCall({ call, live }: Asking): Call {
   return { ...call, principal: workerOf(call.principal, live.run) };
+}
+
+/** True when this lease has used it: the answer may have been lost. Whoever has the run now is judged by what holds now. */
+function isTold({ lease }: Asking, { consumption }: Approval): boolean {
+  return consumption?.leaseId === lease.leaseId;
 }
 
 /** What is asked for; what does not say how far it reaches reaches outside. */

@@ -1,9 +1,10 @@
 import { create } from "@bufbuild/protobuf";
 import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
 import type { StepReused, StepStarted } from "../../gen/signalbox/v1/run_event_pb.ts";
-import { type Step, StepSchema, StepStatus } from "../../gen/signalbox/v1/run_pb.ts";
+import { type Step, StepKind, StepSchema, StepStatus } from "../../gen/signalbox/v1/run_pb.ts";
 import { leaseEndOf } from "./lease-end.ts";
 import { addUsage } from "./resource.ts";
+import { killSwitchOn } from "./stops.ts";
 
 /** The ids of the steps that an event changes. Pure. */
 export function stepIdsOf(event: Event): readonly string[] {
@@ -32,7 +33,9 @@ export function evolveStep(step: Step | undefined, event: Event): Step | undefin
   }
   if (payload.case === "stepFailed") {
     const { error, usage } = payload.value;
-    return { ...ended, status: StepStatus.FAILED, error, usage: addUsage(step.usage, usage) };
+    const isStopped = step.kind === StepKind.APPROVAL && error?.code === killSwitchOn;
+    const stopPosition = isStopped ? event.position : step.stopPosition;
+    return { ...ended, status: StepStatus.FAILED, error, usage: addUsage(step.usage, usage), stopPosition };
   }
   return { ...ended, status: StepStatus.ABANDONED };
 }
@@ -57,6 +60,7 @@ function startedStep(step: Step | undefined, event: Event, started: StepStarted)
     childRunId,
     threadId,
     approvalId,
+    stopPosition: step?.stopPosition ?? 0n,
   });
 }
 

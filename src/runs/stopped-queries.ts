@@ -14,15 +14,19 @@ export interface StoppedWrites {
   readonly stoppedCount: bigint;
 }
 
-// Held back since the flip, or started before it and not ended then. A call that has started since counts as neither.
+// Held back since the flip, a step that asks for an approval as well, or started before it and not ended then. What has started since the switch is off again stays in the report.
 const met = `
-select tool_call_id, run_id, tool, status, stop_position <= $2 as under_way,
+select tool_call_id, '' as step_id, run_id, tool, status, stop_position <= $2 as under_way,
   case when stop_position > $2 then stop_position else start_position end as place
 from tool_calls
 where workspace_id = $1 and effect = 3 and (
   stop_position > $2
   or start_position > 0 and start_position < $2 and (status = ${ToolCallStatus.STARTED} or last_position > $2)
-)`;
+)
+union all
+select '', step_id, run_id, name, ${ToolCallStatus.GATED}, false, stop_position
+from steps
+where workspace_id = $1 and stop_position > 0 and stop_position > $2`;
 
 const listText = `
 select met.*, runs.status as run_status, events.create_time
@@ -37,6 +41,7 @@ const countText = `select count(*) as count from (${met}) as met`;
 
 interface Row {
   tool_call_id: string;
+  step_id: string;
   run_id: string;
   tool: string;
   status: ToolCallStatus;
@@ -70,6 +75,7 @@ function stoppedWrite(row: Row): StoppedWrite {
   return create(StoppedWriteSchema, {
     runId: row.run_id,
     toolCallId: row.tool_call_id,
+    stepId: row.step_id,
     tool: row.tool,
     underWay: row.under_way,
     status: row.status,

@@ -1,6 +1,8 @@
-import type { Value } from "@bufbuild/protobuf/wkt";
+import { equals } from "@bufbuild/protobuf";
+import { timestampMs, type Value } from "@bufbuild/protobuf/wkt";
 import { type Approval, ApprovalStatus, ApprovalVerdict } from "../../gen/signalbox/v1/approval_pb.ts";
-import { Decision, type PolicyDecision } from "../../gen/signalbox/v1/policy_pb.ts";
+import type { Principal } from "../../gen/signalbox/v1/common_pb.ts";
+import { ActionSchema, Decision, type PolicyDecision } from "../../gen/signalbox/v1/policy_pb.ts";
 import { ToolCallStatus, ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
 import type { Draft } from "../eventlog/aggregates.ts";
 import type { LeaseTicket } from "../jobs/lease-token.ts";
@@ -87,10 +89,12 @@ export function createToolCallGate({ leased, record, gate, approvals, alarm }: T
       return deny(open, { ...judged, code: "POLICY_DENIED", message: decision.message, approvalId: "" });
     }
     if (waiting && waiting.status !== ApprovalStatus.CANCELED && waiting.policyHash === decision.policyHash) {
+      requireSameAction(open, waiting, decision);
       return byApproval(open, judged, waiting);
     }
     // What was approved may be done again where doing it twice is doing it once, as long as the rules are the same.
-    const again = head && !waiting && repeatable(head.toolCall) && approval?.policyHash === decision.policyHash;
+    const again =
+      head && !waiting && repeatable(head.toolCall) && approval !== undefined && isAbout(approval, decision);
     if (allows(decision) || again) {
       await cancel(open, "the policy allows the call");
       return start(open, { ...judged, approval: again ? approval : undefined });
@@ -100,7 +104,7 @@ export function createToolCallGate({ leased, record, gate, approvals, alarm }: T
 
   async function byApproval(open: OpenCall, judged: Judged, approval: Approval): Promise<ToolCallAt | undefined> {
     // Used already: the server that was about to start the call did not come to it.
-    if (approval.status === ApprovalStatus.CONSUMED) return start(open, { ...judged, approval });
+    if (approval.status === ApprovalStatus.CONSUMED) return startUsed(open, judged, approval);
     if (approval.status === ApprovalStatus.APPROVED) return use(open, judged, approval);
     throw approvalRequired(open, approval);
   }
@@ -108,9 +112,10 @@ export function createToolCallGate({ leased, record, gate, approvals, alarm }: T
   async function use(open: OpenCall, judged: Judged, approval: Approval): Promise<ToolCallAt | undefined> {
     const { lease, toolCallId, live } = open;
     const { approvalId, payloadDigest } = approval;
-    const policyHash = judged.decision?.policyHash ?? "";
+    const { runId } = live.run;
+    const { action, policyHash = "" } = judged.decision ?? {};
     const used = await approvals
-      .consume(workerCall(open), { ...lease, approvalId, runId: live.run.runId, toolCallId, stepId: "", policyHash })
+      .consume(workerCall(open), { ...lease, approvalId, runId, toolCallId, stepId: "", action, policyHash })
       .catch((error: unknown) => {
         if (hasReason(error, "PAYLOAD_MISMATCH")) alarm.payloadMismatch(lease.workspaceId, lease.runId, toolCallId);
         if (hasReason(error, "APPROVAL_EXPIRED")) return "expired" as const;
@@ -121,7 +126,19 @@ export function createToolCallGate({ leased, record, gate, approvals, alarm }: T
     if (used === "expired") return deny(open, { ...judged, ...expired(approvalId), decision: undefined });
     // What was judged is what is done, or it is judged anew.
     if (used?.approval.payloadDigest !== payloadDigest) return undefined;
-    return start(open, { ...judged, arguments: used.approval.payload, approval });
+    return startUsed(open, { ...judged, arguments: used.approval.payload }, approval);
+  }
+
+  /** With an approval that was used for this start: one that has lapsed since, because nobody came to start the call, is over. */
+  async function startUsed(open: OpenCall, judged: Judged, approval: Approval): Promise<ToolCallAt | undefined> {
+    const lapsed: Refusal = { ...judged, ...expired(approval.approvalId), decision: undefined };
+    const executed = await execute(open, (state, now) =>
+      approval.expireTime && timestampMs(approval.expireTime) <= now.getTime()
+        ? denyToolCall(state, open, lapsed, now)
+        : startToolCall(state, open, { ...judged, approval }, now),
+    );
+    requireNotDenied(open, executed);
+    return tell(open, executed);
   }
 
   async function ask(open: OpenCall, judged: Judged, decision: PolicyDecision): Promise<ToolCallAt | undefined> {
@@ -139,12 +156,22 @@ export function createToolCallGate({ leased, record, gate, approvals, alarm }: T
       );
       if (recorded === undefined) return undefined;
     }
-    const requestedBy = requesterOf(live.run);
+    const by = { requestedBy: requesterOf(live.run), editedBy: await editorOf(open) };
     const place = { runId, toolCallId, stepId: "", agentId, roomId, threadId, zone };
-    const asked = await approvals.request(workerCall(open), { ...place, approvalId, payload, decision, requestedBy });
+    const asked = await approvals.request(workerCall(open), { ...place, approvalId, payload, decision, ...by });
     const { status } = asked.approval;
     if (status !== ApprovalStatus.PENDING && status !== ApprovalStatus.HELD) return undefined;
     throw approvalRequired(open, asked.approval);
+  }
+
+  /** Who wrote what the call is to be made with, when people were asked before; undefined for the run itself. */
+  async function editorOf({ call, toolCallId, approval, head }: OpenCall): Promise<Principal | undefined> {
+    let newest = approval;
+    // The call is held back, but nobody was asked yet, or a kill switch came between: the approval before is not named any more.
+    for (let n = head?.toolCall.gateCount ?? 0; n > 0 && newest === undefined; n--) {
+      newest = await approvals.find(call.workspaceId, derivedId("appr", call.workspaceId, toolCallId, String(n)));
+    }
+    return newest?.editedBy;
   }
 
   async function start(open: OpenCall, permit: Permit): Promise<ToolCallAt | undefined> {
@@ -193,9 +220,23 @@ export function createToolCallGate({ leased, record, gate, approvals, alarm }: T
   }
 
   async function deny(open: OpenCall, refusal: Refusal): Promise<undefined> {
-    const { state } = await execute(open, (before, now) => denyToolCall(before, open, refusal, now));
-    const call = state.toolCalls.get(open.toolCallId)?.toolCall;
+    requireNotDenied(open, await execute(open, (before, now) => denyToolCall(before, open, refusal, now)));
+  }
+
+  function requireNotDenied({ toolCallId }: OpenCall, { state }: Executed): void {
+    const call = state.toolCalls.get(toolCallId)?.toolCall;
     if (call?.status === ToolCallStatus.DENIED) throw refusalOf(call);
+  }
+
+  /** Who has approved that a letter is sent has not approved that money is, whatever the call's key and arguments. */
+  function requireSameAction({ lease, toolCallId }: OpenCall, approval: Approval, decision: PolicyDecision): void {
+    if (isAbout(approval, decision)) return;
+    alarm.payloadMismatch(lease.workspaceId, lease.runId, toolCallId);
+    throw new SignalboxError(
+      "PAYLOAD_MISMATCH",
+      `tool call ${toolCallId} was held back as another action (tool, target, effect); make another call for this one`,
+      { tool_call_id: toolCallId, approval_id: approval.approvalId },
+    );
   }
 
   /** Nobody needs the approval that the call waits for any more. One that its last start has used is gone anyway. */
@@ -211,6 +252,12 @@ export function createToolCallGate({ leased, record, gate, approvals, alarm }: T
 
 function workerCall({ call, live }: OpenCall): Call {
   return { ...call, principal: workerOf(call.principal, live.run) };
+}
+
+/** True for an approval that was asked for under the present policy, for the very action that it has judged. */
+function isAbout({ action, policyHash }: Approval, decision: PolicyDecision): boolean {
+  if (policyHash !== decision.policyHash || action === undefined || decision.action === undefined) return false;
+  return equals(ActionSchema, action, decision.action);
 }
 
 function allows({ decision }: PolicyDecision): boolean {

@@ -89,6 +89,7 @@ function askedCall(
     matchedRule: decision?.matchedRule ?? call?.matchedRule ?? "",
     policyVersion: decision?.policyVersion ?? call?.policyVersion ?? 0n,
     gateCount: call?.gateCount ?? 0,
+    stopPosition: call?.stopPosition ?? 0n,
   });
 }
 
@@ -109,7 +110,7 @@ function gatedCall(call: ToolCall | undefined, event: Event, gated: ToolCallGate
   const asked = askedCall(call, event, gated);
   const status = ToolCallStatus.GATED;
   const gateCount = asked.gateCount + 1;
-  const stopPosition = isStop(gated) ? event.position : (call?.stopPosition ?? 0n);
+  const stopPosition = isStop(gated) ? event.position : asked.stopPosition;
   // A kill switch takes nothing from an approval that is waited for. One that was used for a start is gone.
   const waitsFor = call?.status === ToolCallStatus.GATED ? call.approvalId : "";
   return { ...asked, status, gateCount, stopPosition, approvalId: gated.approvalId || waitsFor };
@@ -121,7 +122,6 @@ function deniedCall(call: ToolCall | undefined, event: Event, denied: ToolCallDe
     ...askedCall(call, event, denied),
     status: ToolCallStatus.DENIED,
     approvalId: approvalId || (call?.approvalId ?? ""),
-    stopPosition: call?.stopPosition ?? 0n,
     error,
     endTime: event.createTime,
   };

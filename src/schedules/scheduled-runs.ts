@@ -1,9 +1,9 @@
-import { create } from "@bufbuild/protobuf";
-import { type Principal, PrincipalSchema, PrincipalType } from "../../gen/signalbox/v1/common_pb.ts";
+import type { Principal } from "../../gen/signalbox/v1/common_pb.ts";
 import type { Run } from "../../gen/signalbox/v1/run_pb.ts";
 import type { CreateRunRequest } from "../../gen/signalbox/v1/run_service_pb.ts";
 import type { Call } from "../kernel/call.ts";
 import { hasReason, type Reason, SignalboxError } from "../kernel/errors.ts";
+import { onBehalfOf, signalbox } from "../kernel/principal.ts";
 import type { Outcome } from "./firing.ts";
 
 /** A run and where the log stood after the command. */
@@ -19,9 +19,6 @@ export interface ScheduledRuns {
   /** The run that a CreateRun with this request_id has created, as it is now; undefined when none has. */
   createdBy(workspaceId: string, requestId: string): Promise<Run | undefined>;
 }
-
-/** Delegations in a row that a principal may name. */
-const maxDelegations = 8;
 
 /** Refusals that may be over at the next try. */
 const passing: ReadonlySet<Reason> = new Set(["STORE_UNAVAILABLE", "CONTENTION", "READ_MODEL_BEHIND", "DRAINING"]);
@@ -54,10 +51,5 @@ export async function attempt(runs: ScheduledRuns, call: Call, request: CreateRu
 
 /** Signalbox itself, on behalf of whoever created the schedule. */
 export function actingFor(creator: Principal | undefined): Principal {
-  const chain = creator === undefined ? [] : [{ ...creator, onBehalfOf: [] }, ...creator.onBehalfOf];
-  return create(PrincipalSchema, {
-    type: PrincipalType.SERVICE,
-    id: "signalbox",
-    onBehalfOf: chain.slice(0, maxDelegations),
-  });
+  return onBehalfOf(signalbox, creator === undefined ? [] : [creator]);
 }

@@ -1,7 +1,6 @@
 import { type Approvals, createApprovals } from "../approvals/approvals.ts";
 import type { EventLog } from "../eventlog/event-log.ts";
 import type { Feed } from "../eventlog/feed.ts";
-import { SignalboxError } from "../kernel/errors.ts";
 import type { IdSource } from "../kernel/ids.ts";
 import type { Limits } from "../kernel/limits.ts";
 import { createCedar } from "../policy/cedar.ts";
@@ -13,6 +12,7 @@ import { createPolicyBook, type PolicyBook } from "../policy/policy-book.ts";
 import type { PolicyServices } from "../policy/service.ts";
 import type { Db } from "../readmodel/postgres.ts";
 import type { Alarm } from "../runs/gate.ts";
+import { notInMemory } from "./absent-services.ts";
 import type { MemoryLists } from "./memory-lists.ts";
 import type { TestClock } from "./test-clock.ts";
 
@@ -33,8 +33,7 @@ export interface MemoryGateDeps {
   readonly ids: IdSource;
 }
 
-const notThere = () =>
-  Promise.reject(new SignalboxError("NOT_IMPLEMENTED", "the test harness has no tables to ask for this"));
+const notThere = () => Promise.reject(notInMemory("the tables that this list is read from"));
 
 /** What a test can not be asked: it has no tables. */
 export const noTables: Db = { query: notThere };

@@ -31,6 +31,7 @@ import type { RunState } from "../runs/state.ts";
 import { createStepApprovals } from "../runs/step-approvals.ts";
 import { createWork } from "../runs/work.ts";
 import { createValidation } from "../server/validation.ts";
+import { absentRoutes } from "./absent-services.ts";
 import { listFromLog } from "./memory-events.ts";
 import { limits, type MemoryGate, noPositions, noTables } from "./memory-gate.ts";
 import { createTestEdge } from "./test-edge.ts";
@@ -114,6 +115,7 @@ export function openMemoryServices(deps: MemoryServicesDeps): Transport {
       policyRoutes(router, policy);
       approvalRoutes(router, approvals, stepApprovals);
       eventRoutes(router, { ...events, list: listFromLog(log, lists) }, draining);
+      absentRoutes(router);
     },
     { router: { interceptors: [createTestEdge(ids), createValidation(services)] } },
   );

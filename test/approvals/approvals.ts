@@ -69,6 +69,7 @@ export function asking({ terms, risk = Risk.HIGH, hash = policyHash, ...fields }
     zone: Zone.SUPERVISED,
     payload: jsonValue({ to: "bob@example.com", text: "hello" }),
     requestedBy: principal(agentName, "user:alice"),
+    editedBy: undefined,
     decision: create(PolicyDecisionSchema, {
       decision: Decision.REQUIRE_APPROVAL,
       reasonCodes: ["EXTERNAL_WRITE"],
@@ -186,7 +187,16 @@ export function delegated(state: ApprovalState, name: string, to: string, now: D
 
 /** The use that the approval is for. */
 export function use(fields: Partial<Use> = {}): Use {
-  return { approvalId, runId, toolCallId, stepId: "", leaseId: "lease_1", policyHash, ...fields };
+  return {
+    approvalId,
+    runId,
+    toolCallId,
+    stepId: "",
+    leaseId: "lease_1",
+    action: asking().decision.action,
+    policyHash,
+    ...fields,
+  };
 }
 
 /** The verdicts. */

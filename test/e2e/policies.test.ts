@@ -7,7 +7,7 @@ import {
   type PolicyDecision,
   PolicyDecisionSchema,
 } from "../../gen/signalbox/v1/policy_pb.ts";
-import { RunStatus, ToolCallStatus, ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
+import { RunStatus, StepKind, ToolCallStatus, ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
 import { jsonValue, type SignalboxClient } from "../../src/client/client.ts";
 import { compilePolicy } from "../../src/policy/compiled-policy.ts";
 import { recordedDecision } from "../../src/policy/recorded-decision.ts";
@@ -194,7 +194,22 @@ describe("kill switches", () => {
     expect(heard).toMatchObject({ killEpoch: flip.position, externalWritesStopped: true });
     await one.policy.setKillSwitch({ on: false });
     expect((await start(claimed, other, "stopped")).toolCall?.status).toBe(ToolCallStatus.STARTED);
-    expect(await one.policy.getKillSwitch({})).toMatchObject({ externalWritesStopped: false, stoppedCount: 1n });
+    expect(await one.policy.getKillSwitch({})).toMatchObject({
+      ...{ externalWritesStopped: false, stoppedCount: 2n },
+      stopped: [{ underWay: true }, { underWay: false, status: ToolCallStatus.STARTED }],
+    });
+  });
+
+  test("tell of steps that asked for an approval as well", async () => {
+    const client = newClient();
+    const { leaseToken, run } = await createAndClaim(client);
+    const { step } = await client.engine.startStep({ leaseToken, key: "send", kind: StepKind.APPROVAL });
+    const flip = await client.policy.setKillSwitch({ on: true, reason: "a leak" });
+    const asked = client.approvals.requestApproval({ leaseToken, stepId: step!.stepId, action: { type: "send" } });
+    expect(await reasonFor(asked)).toBe("KILL_SWITCH_ON");
+    const { stopped } = await client.policy.getKillSwitch({});
+    expect(stopped).toMatchObject([{ stepId: step!.stepId, toolCallId: "", tool: "send", runId: run!.runId }]);
+    expect(stopped[0]!.position).toBeGreaterThan(flip.position);
   });
 
   test("leave other workspaces alone, unless it is the installation's", async () => {

@@ -93,6 +93,18 @@ test("edited arguments that the tool does not take fail the call, and nothing is
   expect(run.toolCalls.get("transfer")?.status).toBe(ToolCallStatus.FAILED);
 });
 
+test("edited arguments that reach something else than the policy was asked about fail the call", async () => {
+  const engine = gated();
+  const { tool, made } = bank();
+  const run = start(engine, (ctx) => ctx.tool(tool, transfer));
+  await waiting(run);
+  engine.gate.approve(undefined, { to: "mallory", cents: 500 });
+  const { error } = await engine.ended(run);
+  expect(error).toMatchObject({ code: "TOOL_ARGUMENTS_EDITED", retryable: false });
+  expect(error?.message).toContain("account:mallory");
+  expect(made).toEqual([]);
+});
+
 test("the function of a tool call gets the arguments that people have edited", async () => {
   const engine = gated();
   const options = { tool: "transfer", effect: ToolEffect.EXTERNAL_WRITE, args: transfer };

@@ -36,6 +36,7 @@ export const approvalPayloads = {
     escalateTime: time(58),
     escalateDeciders: ["user:dora"],
     ttl: durationFromMs(3_600_000),
+    editedBy: ada,
   }),
   approvalDecided: create(ApprovalDecidedSchema, {
     verdict: ApprovalVerdict.APPROVE,

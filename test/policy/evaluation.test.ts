@@ -152,6 +152,13 @@ describe("rules", () => {
     }
   });
 
+  test("that can not be evaluated say why in few words, however long what they could not read is", () => {
+    const policy = policyOf("permit(principal, action, resource) when { ip(context.arguments.ip).isLoopback() };");
+    const { message, decision } = judge(policy, { payload: { ip: "9".repeat(100_000) } });
+    expect(decision).toBe(DENY);
+    expect(message).toMatch(/^the policy could not be evaluated: rule 1: .{100,600}…$/);
+  });
+
   test("count past ten in the order of the text", () => {
     const rules = Array.from({ length: 12 }, (_, n) => `forbid(principal, action, resource == Tool::"t${n + 1}");`);
     const policy = policyOf(rules.join("\n"));

@@ -69,7 +69,7 @@ describe("a call that may start", () => {
     expect(toolCall).toMatchObject({ status: ToolCallStatus.STARTED, reasonCodes: ["DEFAULT_ALLOWS"], gateCount: 0 });
     const event = (await eventsOf(store)).at(-1);
     expect(event?.type).toBe("tool_call.started");
-    expect(event?.actor).toMatchObject({ id: "worker", onBehalfOf: [{ id: "worker" }] });
+    expect(event?.actor).toMatchObject({ id: "worker", onBehalfOf: [{ id: "carol" }] });
     expect(event?.payload.value).toMatchObject({ decision: { matchedRule: toolCall?.matchedRule, policyVersion: 0n } });
     expect(toolCall?.matchedRule).toMatch(/^default\./);
   });

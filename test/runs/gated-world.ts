@@ -45,6 +45,8 @@ function callOf(type: PrincipalType, id: string) {
 /** The worker of the run, and a person who had no part in it. */
 export const worker = callOf(PrincipalType.SERVICE, "worker");
 const alice = callOf(PrincipalType.USER, "alice");
+/** Who has created the run. */
+const carol = callOf(PrincipalType.USER, "carol");
 
 /** The token of a lease of the run. */
 export const leaseToken = (lease: string): string =>
@@ -96,7 +98,7 @@ export function startServer(store: LogStore) {
     alarms,
     pass: (ms: number) => void (nowMs += ms),
     state: async () => (await aggregates.load(workspaceId, "run_1")).state,
-    execute: (decide: Decide) => aggregates.execute({ call: worker, id: "run_1", decide }),
+    execute: (decide: Decide, call = worker) => aggregates.execute({ call, id: "run_1", decide }),
     /** A person's word on an approval, about the payload that it has now. */
     decide: (approvalId: string, verdict: ApprovalVerdict, comment = "") =>
       onApproval(approvalId, (payloadDigest) =>
@@ -119,7 +121,7 @@ export type GatedServer = ReturnType<typeof startServer>;
 export async function claimedRun(run = newRun()): Promise<{ store: LogStore; server: GatedServer }> {
   const store = createMemoryStore();
   const server = startServer(store);
-  await server.execute(created(run));
+  await server.execute(created(run), carol);
   await server.execute(claimed("a"));
   return { store, server };
 }

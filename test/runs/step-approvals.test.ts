@@ -8,7 +8,7 @@ import {
 import { StartStepRequestSchema } from "../../gen/signalbox/v1/engine_service_pb.ts";
 import { StepKind, StepStatus } from "../../gen/signalbox/v1/run_pb.ts";
 import { derivedId } from "../../src/kernel/ids.ts";
-import { releaseRun } from "../../src/runs/lease-decider.ts";
+import { expireLease, releaseRun } from "../../src/runs/lease-decider.ts";
 import { answerTo, claimedRun, eventsOf, type GatedServer, leaseToken, worker } from "./gated-world.ts";
 import { claimed, ref, text } from "./scenario.ts";
 
@@ -115,4 +115,85 @@ test("another policy makes the approval void: the step asks anew, on the payload
   expect(approval.approvalId).not.toBe(first);
   expect(approval).toMatchObject({ status: ApprovalStatus.PENDING, payload: text("version 7") });
   expect(await answerTo(use(server, first))).toBe("APPROVAL_NOT_FOUND");
+});
+
+test("a step that asks anew asks for the same, and who wrote the payload is still known", async () => {
+  const { server, approvalId: first } = await approvedRun();
+  await server.put('@id("asks") @decision("require_approval") forbid(principal, action, resource);');
+  const { approval } = await ask(server);
+  expect(approval.approvalId).not.toBe(first);
+  const wants = (type: string, payload: string) =>
+    server.steps.request(
+      worker,
+      create(RequestApprovalRequestSchema, {
+        leaseToken: leaseToken("a"),
+        stepId,
+        action: { type },
+        payload: text(payload),
+      }),
+    );
+  expect(await answerTo(wants("drop_database", "version 7"))).toBe("PAYLOAD_MISMATCH");
+  expect(await answerTo(wants("deploy", "version 8"))).toBe("PAYLOAD_MISMATCH");
+  await server.edit(approval.approvalId, "version 6");
+  await server.put('@id("others") @decision("require_approval") forbid(principal, action, resource);');
+  const editedBy = { id: "alice" };
+  expect((await ask(server)).approval).toMatchObject({ payload: text("version 6"), edited: true, editedBy });
+});
+
+/** A run whose step has used its approval, and whose worker fell silent before it said more. */
+async function inheritedRun() {
+  const { store, server, approvalId, again } = await approvedRun();
+  await use(server, approvalId);
+  await server.execute((state) => expireLease(state, "lease_a"));
+  await server.execute(claimed("b"));
+  return { store, server, approvalId, again };
+}
+
+test("what the worker before has used is good for the next one", async () => {
+  const { store, server, approvalId, again } = await inheritedRun();
+  await startIt(server, "b");
+  expect((await again("b")).approval).toMatchObject({ approvalId, status: ApprovalStatus.CONSUMED });
+  expect(await answerTo(use(server, approvalId, "b"))).toBe("go");
+  expect((await eventsOf(store)).filter(({ type }) => type === "approval.consumed")).toHaveLength(1);
+});
+
+test("but not while a kill switch is on, although it was used before the flip", async () => {
+  const { server, approvalId, again } = await inheritedRun();
+  await server.flip(true);
+  await startIt(server, "b");
+  await again("b");
+  expect(await answerTo(use(server, approvalId, "b"))).toBe("KILL_SWITCH_ON");
+  await server.flip(false);
+  await startIt(server, "b");
+  expect(await answerTo(use(server, approvalId, "b"))).toBe("go");
+});
+
+test("nor when the policy forbids it by now, or wants people to be asked anew", async () => {
+  const { server, approvalId, again } = await inheritedRun();
+  await startIt(server, "b");
+  await server.put("forbid(principal, action, resource);");
+  expect(await answerTo(again("b"))).toBe("POLICY_DENIED");
+  expect(await answerTo(use(server, approvalId, "b"))).toBe("POLICY_DENIED");
+  await server.put('@id("asks") @decision("require_approval") forbid(principal, action, resource);');
+  expect(await answerTo(use(server, approvalId, "b"))).toBe("INVALID_STATE");
+  expect((await again("b")).approval).toMatchObject({ status: ApprovalStatus.PENDING });
+});
+
+test("who is named by the policy is not joined by those to whom the step escalates", async () => {
+  const { server } = await claimedRun();
+  await server.put(
+    '@id("cfo") @decision("require_approval") @approvers("user:cfo") forbid(principal, action, resource);',
+  );
+  await startIt(server, "a");
+  const { approval } = await server.steps.request(
+    worker,
+    create(RequestApprovalRequestSchema, {
+      leaseToken: leaseToken("a"),
+      stepId,
+      action: { type: "deploy" },
+      terms: { deciders: ["user:alice"], escalateAfter: { seconds: 1n }, escalateTo: ["user:alice"] },
+    }),
+  );
+  expect(approval).toMatchObject({ deciders: ["user:cfo"], escalateTo: [] });
+  expect(approval.escalateTime).toBeUndefined();
 });

@@ -525,7 +525,8 @@ export const ApprovalService: GenService<{
   /**
    * RequestApproval asks for leave to do something, from a step of STEP_KIND_APPROVAL; tool calls are gated by StartToolCall.
    * The same step asked again answers the same approval. LEASE_LOST, STEP_NOT_FOUND, INVALID_STATE, POLICY_DENIED,
-   * KILL_SWITCH_ON, PAYLOAD_MISMATCH when the step has asked with another payload, PAYLOAD_TOO_LARGE.
+   * KILL_SWITCH_ON, PAYLOAD_MISMATCH when the step has asked for another action or with another payload,
+   * PAYLOAD_TOO_LARGE.
    *
    * @generated from rpc signalbox.v1.ApprovalService.RequestApproval
    */

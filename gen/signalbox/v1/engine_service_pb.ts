@@ -1680,8 +1680,8 @@ export const EngineService: GenService<{
    * recorded; one with an unknown outcome is refused (INVALID_STATE) until it is reconciled, and starts again when it turned
    * out to have had no effect. APPROVAL_REQUIRED when people have to approve it: suspend the run until they have decided on
    * metadata `approval_id`, and ask again. POLICY_DENIED, APPROVAL_DENIED, APPROVAL_EXPIRED: refused for good, on record.
-   * KILL_SWITCH_ON: held back, give the run back with ReleaseRun, which pauses it. PAYLOAD_MISMATCH for other arguments than
-   * those that were held back. BUDGET_EXCEEDED, PAUSE_REQUESTED.
+   * KILL_SWITCH_ON: held back, give the run back with ReleaseRun, which pauses it. PAYLOAD_MISMATCH for other arguments,
+   * another tool or another target than were held back. BUDGET_EXCEEDED, PAUSE_REQUESTED.
    *
    * @generated from rpc signalbox.v1.EngineService.StartToolCall
    */
@@ -1724,7 +1724,8 @@ export const EngineService: GenService<{
   },
   /**
    * SuspendRun gives the run back until one of the conditions holds. When one holds already, nothing is recorded: the
-   * answer says which, and the worker goes on under its lease. INVALID_STATE for a child that no step of the run started.
+   * answer says which, and the worker goes on under its lease. Tool calls that are under way are left behind as by a lost
+   * lease, so end them first. INVALID_STATE for a child or an approval that the run has not asked for.
    *
    * @generated from rpc signalbox.v1.EngineService.SuspendRun
    */

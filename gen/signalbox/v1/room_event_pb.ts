@@ -234,7 +234,7 @@ export type MessagePosted = Message<"signalbox.v1.MessagePosted"> & {
   runId: string;
 
   /**
-   * mention_depth is how many answers of agents stand between it and what a person said.
+   * mention_depth is how many answers of agents stand between it and what a person said, as in Message.
    *
    * @generated from field: uint32 mention_depth = 5;
    */

@@ -319,8 +319,8 @@ export type Message = Message$1<"signalbox.v1.Message"> & {
   runId: string;
 
   /**
-   * mention_depth is how many answers of agents stand between it and what a person said: agents that mention each other can
-   * not go on for ever.
+   * mention_depth is how many answers of agents stand between it and what a person said; one of several to the same message
+   * counts for more (2 of two, 3 of up to four, 4 of up to eight). Agents that mention each other can not go on for ever.
    *
    * @generated from field: uint32 mention_depth = 13;
    */

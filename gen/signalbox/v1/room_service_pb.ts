@@ -979,7 +979,8 @@ export type MarkReadRequest = Message<"signalbox.v1.MarkReadRequest"> & {
   roomId: string;
 
   /**
-   * read_position is the place in the log up to which they have read; 0 for everything so far.
+   * read_position is the place in the log up to which they have read; 0 for everything so far. The cursor stands no further
+   * than the room's newest event.
    *
    * @generated from field: uint64 read_position = 2;
    */

@@ -90,7 +90,7 @@ export type CreateRunRequest = Message<"signalbox.v1.CreateRunRequest"> & {
   labels: { [key: string]: string };
 
   /**
-   * zone is how much is at stake, default the agent's, else sandbox.
+   * zone is how much is at stake, default the agent's, else sandbox. A child is never in a laxer one than its parent.
    *
    * @generated from field: signalbox.v1.Zone zone = 10;
    */

@@ -117,7 +117,7 @@ function addTrying(policy: Command, act: Act): void {
       `
 Examples:
   $ signalbox policy eval mail.send --effect external_write --target mailto:a@example.com
-  $ signalbox policy eval bank.transfer --effect external_write --payload '{"amount":500}' --policy rules.cedar`,
+  $ signalbox policy eval bank.transfer --effect external_write --payload '{"cents":500}' --policy rules.cedar`,
     )
     .action((action: string, options: EvaluateOptions) =>
       act(async (cli) => (await import("../actions/policy-trial.ts")).evaluate(cli, action, options)),

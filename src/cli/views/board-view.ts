@@ -10,40 +10,59 @@ import { enumName } from "../../kernel/enum-name.ts";
 import { durationText, shorten } from "./values.ts";
 
 const gap = "  ";
-/** A column holds the end of an id and how long ago. */
-const minWidth = 14;
+/** A column holds the name of each stage, and the end of an id with how long ago. */
+const minWidth = 16;
 
 /**
  * The six stages beside each other in `columns` characters, each run in two lines: what it is, and the end of its id with how
- * long it has been there.
+ * long it has been there. Below each other, each run in one line, where `columns` are too few for that.
  */
 export function boardView(snapshot: GetSnapshotResponse, columns: number, nowMs: number): string {
   const { stages, position, openIncidentCount } = snapshot;
   const count = Math.max(1, stages.length);
-  const width = Math.max(minWidth, Math.floor((columns - gap.length * (count - 1)) / count));
-  const cells = stages.map((stage) => stageLines(stage, width, nowMs));
+  const width = Math.floor((columns - gap.length * (count - 1)) / count);
+  const lines = width < minWidth ? below(stages, columns, nowMs) : beside(stages, width, nowMs);
+  const incidents = openIncidentCount === 0n ? "" : `, ${openIncidentCount} incidents are open`;
+  return [...lines, "", `position ${position}${incidents}`].join("\n");
+}
+
+function beside(stages: readonly PipelineStage[], width: number, nowMs: number): string[] {
+  const cells = stages.map((stage) => [
+    shorten(titleOf(stage), width),
+    "-".repeat(width),
+    ...stage.items.flatMap((item) => itemTexts(item, nowMs)).map((text) => shorten(text, width)),
+    ...moreOf(stage),
+  ]);
   const height = Math.max(0, ...cells.map((lines) => lines.length));
-  const lines = Array.from({ length: height }, (_, row) =>
+  return Array.from({ length: height }, (_, row) =>
     cells
       .map((column) => (column[row] ?? "").padEnd(width))
       .join(gap)
       .trimEnd(),
   );
-  const incidents = openIncidentCount === 0n ? "" : `, ${openIncidentCount} incidents are open`;
-  return [...lines, "", `position ${position}${incidents}`].join("\n");
 }
 
-function stageLines({ kind, count, items, truncated }: PipelineStage, width: number, nowMs: number): string[] {
-  const title = shorten(`${enumName(PipelineStageKindSchema, kind).replaceAll("_", " ")} ${count}`, width);
-  const more = truncated ? [`… ${count - BigInt(items.length)} more`] : [];
-  return [title, "-".repeat(width), ...items.flatMap((item) => itemLines(item, width, nowMs)), ...more];
+function below(stages: readonly PipelineStage[], columns: number, nowMs: number): string[] {
+  return stages.flatMap((stage) => [
+    titleOf(stage),
+    ...stage.items.map((item) => shorten(gap + itemTexts(item, nowMs).toReversed().join(gap), columns)),
+    ...moreOf(stage).map((text) => gap + text),
+  ]);
 }
 
-function itemLines(item: PipelineItem, width: number, nowMs: number): string[] {
+function titleOf({ kind, count }: PipelineStage): string {
+  return `${enumName(PipelineStageKindSchema, kind).replaceAll("_", " ")} ${count}`;
+}
+
+function moreOf({ count, items, truncated }: PipelineStage): string[] {
+  return truncated ? [`… ${count - BigInt(items.length)} more`] : [];
+}
+
+/** What the run is, and which one it is since when. */
+function itemTexts(item: PipelineItem, nowMs: number): [what: string, which: string] {
   const { runId, handler, agentId, updateTime } = item;
   const what = [handler, noteOf(item)].filter((text) => text !== "").join(" ");
-  const age = ageText(updateTime, nowMs);
-  return [shorten(what || agentId, width), shorten(`…${runId.slice(-6)} ${age}`.trimEnd(), width)];
+  return [what || agentId, `…${runId.slice(-6)} ${ageText(updateTime, nowMs)}`.trimEnd()];
 }
 
 /** What somebody has to know at once: why it ended badly, stands still, or what it waits for. */

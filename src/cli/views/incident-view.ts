@@ -8,6 +8,9 @@ import { enumName } from "../../kernel/enum-name.ts";
 import { fields, table } from "./table.ts";
 import { principalText, shorten, timeText } from "./values.ts";
 
+/** Links of an incident that are shown; --json has all. */
+const maxLinks = 6;
+
 /** Incidents below each other, one line each. */
 export function incidentTable(incidents: readonly Incident[]): string {
   return table(
@@ -34,7 +37,7 @@ export function incidentView(incident: Incident): string {
     ["kind", enumName(IncidentKindSchema, incident.kind)],
     ["cause", incident.cause],
     ["times", String(incident.occurrenceCount)],
-    ["about", incident.links.map(({ id }) => id).join(", ")],
+    ["about", linksText(incident.links)],
     ["room", incident.roomId],
     ["opened", by(incident.createTime, incident.createBy)],
     ["taken up", by(incident.acknowledgeTime, incident.acknowledgeBy)],
@@ -48,6 +51,12 @@ export function incidentView(incident: Incident): string {
     ({ text, createBy, createTime }) => `${by(createTime, createBy)}\n${text.trimEnd()}`,
   );
   return [head, ...description, ...notes].join("\n\n");
+}
+
+/** The ids of the first links, and how many more there are. */
+function linksText(links: Incident["links"]): string {
+  const shown = links.slice(0, maxLinks).map(({ id }) => id);
+  return [...shown, ...(links.length > maxLinks ? [`and ${links.length - maxLinks} more`] : [])].join(", ");
 }
 
 function by(time: Incident["createTime"], who: Incident["createBy"]): string {

@@ -21,20 +21,21 @@ export function statusView(status: GetKillSwitchResponse): string {
   const head = [verdict, ...switches].join("\n");
   if (stopped.length === 0) return head;
   const shown = stoppedCount > BigInt(stopped.length) ? `, the first ${stopped.length}` : "";
-  return `${head}\n\n${stoppedCount} external writes were met${shown}:\n${stoppedTable(stopped)}`;
+  const writes = stoppedCount === 1n ? "1 external write was" : `${stoppedCount} external writes were`;
+  return `${head}\n\n${writes} met${shown}:\n${stoppedTable(stopped)}`;
 }
 
 /** The writes of each run below each other; the runs by their first write. */
 function stoppedTable(stopped: readonly StoppedWrite[]): string {
   const byRun = Map.groupBy(stopped, ({ runId }) => runId);
   return table(
-    ["RUN", "RUN IS", "CALL", "TOOL", "MET", "CALL IS", "SINCE", "POSITION"],
+    ["RUN", "RUN IS", "CALL OR STEP", "TOOL", "MET", "CALL IS", "SINCE", "POSITION"],
     [...byRun.values()]
       .flat()
       .map((write) => [
         write.runId,
         enumName(RunStatusSchema, write.runStatus),
-        write.toolCallId,
+        write.toolCallId || write.stepId,
         shorten(write.tool, 40),
         write.underWay ? "under way" : "stopped",
         enumName(ToolCallStatusSchema, write.status),

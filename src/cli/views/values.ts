@@ -5,6 +5,10 @@ import type { RunError } from "../../../gen/signalbox/v1/run_pb.ts";
 import { valueToJson } from "../../client/json.ts";
 import { principalName } from "../../kernel/principal.ts";
 
+const minuteMs = 60_000;
+const hourMs = 60 * minuteMs;
+const dayMs = 24 * hourMs;
+
 /** A value as JSON on one line, cut to `maxLength` characters; empty when it is unset. */
 export function shortJson(value: Value | undefined, maxLength: number): string {
   const json = valueToJson(value);
@@ -28,11 +32,20 @@ export function tookText(start: Timestamp | undefined, end: Timestamp | undefine
   return start === undefined || end === undefined ? "" : durationText(timestampMs(end) - timestampMs(start));
 }
 
-/** Milliseconds for people: `12 ms`, `3.4 s`, `5 min 6 s`. */
+/** Milliseconds for people, in the two largest units that they have: `12 ms`, `3.4 s`, `5 min 6 s`, `24 h`, `2 d 3 h`. */
 export function durationText(ms: number): string {
   if (ms < 1_000) return `${Math.round(ms)} ms`;
-  if (ms < 60_000) return `${(ms / 1_000).toFixed(1)} s`;
-  return `${Math.floor(ms / 60_000)} min ${Math.floor((ms % 60_000) / 1_000)} s`;
+  if (ms < minuteMs) return `${(ms / 1_000).toFixed(1)} s`;
+  if (ms < hourMs) return twoUnits(ms, [minuteMs, "min"], [1_000, "s"]);
+  if (ms < 2 * dayMs) return twoUnits(ms, [hourMs, "h"], [minuteMs, "min"]);
+  return twoUnits(ms, [dayMs, "d"], [hourMs, "h"]);
+}
+
+type Unit = readonly [ms: number, name: string];
+
+function twoUnits(ms: number, [large, largeName]: Unit, [small, smallName]: Unit): string {
+  const rest = Math.floor((ms % large) / small);
+  return `${Math.floor(ms / large)} ${largeName}${rest === 0 ? "" : ` ${rest} ${smallName}`}`;
 }
 
 /** An error as `CODE: message`; empty when it is unset. */

@@ -12,6 +12,12 @@ create index tool_calls_by_status on tool_calls (workspace_id, status, create_po
 -- 3 external write: what kill switches have stopped, and what they found under way.
 create index tool_calls_external on tool_calls (workspace_id, last_position) where effect = 3;
 
+alter table steps
+  add column name text not null default '',
+  -- Where in the log a kill switch held a step that asks for an approval back last; 0 for never.
+  add column stop_position bigint not null default 0;
+create index steps_stopped on steps (workspace_id, stop_position) where stop_position > 0;
+
 alter table runs
   -- The message that the run answers; empty for none.
   add column message_id text not null default '',

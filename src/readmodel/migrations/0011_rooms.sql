@@ -56,6 +56,7 @@ create index messages_by_thread on messages (workspace_id, thread_id, create_pos
 create index messages_by_change on messages (workspace_id, room_id, last_position);
 -- The order of the room. 3 redacted: what unread counts look at is in the index.
 create index messages_by_room on messages (workspace_id, room_id, create_position) include (author, status);
+create index messages_mentioning on messages (workspace_id, room_id, create_position) where mentions <> '[]';
 create index messages_by_run on messages (workspace_id, run_id) where run_id <> '';
 create index messages_calling on messages (create_position) where called_run_ids <> '[]';
 
