@@ -21,11 +21,12 @@ const absent: readonly DescService[] = [
 
 /** Answers every call of the services that a test does not have with NOT_IMPLEMENTED. */
 export function absentRoutes(router: ConnectRouter): void {
-  for (const { name, methods } of absent) {
-    for (const method of methods) {
-      if (method.methodKind === "unary")
-        router.rpc(method, () => Promise.reject(notInMemory(`${name}.${method.name}`)));
-    }
+  for (const service of absent) {
+    const refusals = service.methods.map(({ localName, name }) => {
+      const refuse = () => Promise.reject(notInMemory(`${service.name}.${name}`));
+      return [localName, refuse] as const;
+    });
+    router.service(service, Object.fromEntries(refusals));
   }
 }
 

@@ -41,7 +41,7 @@ test("create sets limits, budget, retry policy and memory", async () => {
   expect(await text("agents", "get", agent.agentId)).toMatch(
     new RegExp(
       [
-        "limits +1 min 0 s a run, 2 runs under way, 8 turns",
+        "limits +1 min a run, 2 runs under way, 8 turns",
         "budget +200000 tokens, cost 2\\.5",
         "retry +5 attempts, from 2\\.0 s, not after A, B, then paused",
         "memory +the session's history, summarised after 20000 tokens, but for the newest 4 turns",

@@ -45,6 +45,26 @@ test("a board has six columns, each run with what it needs, the end of its id an
   expect(told).toMatch(/\n\nposition 9, 1 incidents are open$/);
 });
 
+test("a board on a narrow terminal has its stages below each other, each run in a line that fits", () => {
+  const asking = item("run_000000asking", { handler: "mail", approvalIds: ["appr_1"] });
+  const long = item("run_0000000long", { handler: "a".repeat(60) });
+  const told = boardView(snapshot(9n, { NEEDS_DECISION: [asking], DONE: [long] }), 40, nowMs);
+  expect(told.split("\n")).toEqual([
+    "INBOX 0",
+    "QUEUED 0",
+    "RUNNING 0",
+    "NEEDS DECISION 2",
+    "  …asking 1 min  mail 1 to approve",
+    "  … 1 more",
+    "DONE 2",
+    `  …00long 1 min  ${"a".repeat(22)}…`,
+    "  … 1 more",
+    "FAILED 0",
+    "",
+    "position 9, 1 incidents are open",
+  ]);
+});
+
 test("--watch draws once for all events that a picture shows", async () => {
   const asked: bigint[] = [];
   await using server = await openFakeServer({

@@ -60,6 +60,14 @@ test("open, ack, note and resolve send what people say", async () => {
   ]);
 });
 
+test("show names some of many links, and says how many more there are", async () => {
+  const links = Array.from({ length: 100 }, (_, index) => ({ type: "run", id: `run_${index}` }));
+  await using server = await openFakeServer({
+    incidents: { getIncident: () => ({ incident: { ...incident, links } }) },
+  });
+  expect(await server.text("incidents", "show", incidentId)).toMatch(/^about +run_0, .*, run_5, and 94 more$/m);
+});
+
 test("show tells what happened and what people wrote; ls filters", async () => {
   const requests: unknown[] = [];
   await using server = await openFakeServer({

@@ -30,8 +30,9 @@ describe("createOutput", () => {
   test("shows control characters instead of sending them to the terminal", () => {
     const { output, stdout, stderr } = createTestOutput();
     output.say("\u001b[31mred\u0007\ttab\nline\r");
+    output.say("pay\u202e001\u2066");
     output.note("\u009b2J");
-    expect(stdout.text()).toBe("\\u001b[31mred\\u0007\ttab\nline\\u000d\n");
+    expect(stdout.text()).toBe("\\u001b[31mred\\u0007\ttab\nline\\u000d\npay\\u202e001\\u2066\n");
     expect(stderr.text()).toBe("\\u009b2J\n");
   });
 

@@ -46,7 +46,7 @@ describe("policy", () => {
   test("show tells terms, roles, registered actions and rules", async () => {
     await using server = await openFakeServer(policies());
     expect(await server.text("policy", "show")).toMatch(
-      /version +3\n[^]*approvals +2 of role:finance, within 60 min 0 s\nrole:finance +user:alice, user:bob\n[^]*mail\.\* +EXTERNAL_WRITE +no +HIGH\n\npermit\(/,
+      /version +3\n[^]*approvals +2 of role:finance, within 1 h\nrole:finance +user:alice, user:bob\n[^]*mail\.\* +EXTERNAL_WRITE +no +HIGH\n\npermit\(/,
     );
     expect(await server.text("policy", "versions")).toMatch(/^3 +c0ffee +2026-11-21 08:00:00Z +alice +old$/m);
   });

@@ -5,6 +5,7 @@ import { PrincipalType, Zone } from "../../gen/signalbox/v1/common_pb.ts";
 import { type Event, EventSchema } from "../../gen/signalbox/v1/event_pb.ts";
 import { MessageSchema, MessageStatus, RoomMemberSchema } from "../../gen/signalbox/v1/room_pb.ts";
 import { RunStatus } from "../../gen/signalbox/v1/run_pb.ts";
+import { jsonValue } from "../../src/client/json.ts";
 import { callOf } from "../../src/kernel/call.ts";
 import { SignalboxError } from "../../src/kernel/errors.ts";
 import { principalName } from "../../src/kernel/principal.ts";
@@ -152,6 +153,21 @@ describe("tail", () => {
       },
     }),
     posted(8n, "two\nlines", "msg_00000000000000000000000002"),
+    create(EventSchema, {
+      position: 9n,
+      type: "run.created",
+      stream: { type: "run", id: "run_1" },
+      actor: alice,
+      createTime: at(9),
+      payload: { case: "runCreated", value: { handler: "desk", messageId: "msg_1", input: jsonValue("a secret") } },
+    }),
+    create(EventSchema, {
+      position: 10n,
+      type: "run.succeeded",
+      stream: { type: "run", id: "run_1" },
+      createTime: at(10),
+      payload: { case: "runSucceeded", value: { output: jsonValue("you said: a secret") } },
+    }),
   ];
   const known = create(MessageSchema, {
     messageId: "msg_00000000000000000000000001",
@@ -185,6 +201,8 @@ describe("tail", () => {
       "08:00:08  al",
       "    two",
       "    lines",
+      "08:00:09  · run.created  run_1  desk  by alice",
+      "08:00:10  · run.succeeded  run_1",
       "",
     ]);
   });
@@ -192,7 +210,7 @@ describe("tail", () => {
   test("begins now with --last 0, and prints events with --json", async () => {
     await using server = await openFakeServer(services);
     const told = await server.list<{ position: string }>("tail", "--room", roomId, "--last", "0");
-    expect(told.map(({ position }) => position)).toEqual(["6", "7", "8"]);
+    expect(told.map(({ position }) => position)).toEqual(["6", "7", "8", "9", "10"]);
   });
 
   test("follows a room that nobody has created, and says so", async () => {

@@ -35,7 +35,7 @@ test("create says when it fires and what its runs are created with", async () =>
     },
   });
   expect(await text("schedules", "get", schedule.scheduleId)).toMatch(
-    /cron +0 7 \* \* 1-5\nzone +Europe\/Berlin\ncatch up +SKIP\nnext +2[^]*budget +1000 tokens, 10 min 0 s with workers/,
+    /cron +0 7 \* \* 1-5\nzone +Europe\/Berlin\ncatch up +SKIP\nnext +2[^]*budget +1000 tokens, 10 min with workers/,
   );
 });
 

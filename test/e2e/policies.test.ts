@@ -195,7 +195,8 @@ describe("kill switches", () => {
     await one.policy.setKillSwitch({ on: false });
     expect((await start(claimed, other, "stopped")).toolCall?.status).toBe(ToolCallStatus.STARTED);
     expect(await one.policy.getKillSwitch({})).toMatchObject({
-      ...{ externalWritesStopped: false, stoppedCount: 2n },
+      externalWritesStopped: false,
+      stoppedCount: 2n,
       stopped: [{ underWay: true }, { underWay: false, status: ToolCallStatus.STARTED }],
     });
   });
@@ -208,7 +209,7 @@ describe("kill switches", () => {
     const asked = client.approvals.requestApproval({ leaseToken, stepId: step!.stepId, action: { type: "send" } });
     expect(await reasonFor(asked)).toBe("KILL_SWITCH_ON");
     const { stopped } = await client.policy.getKillSwitch({});
-    expect(stopped).toMatchObject([{ stepId: step!.stepId, toolCallId: "", tool: "send", runId: run!.runId }]);
+    expect(stopped).toMatchObject([{ stepId: step!.stepId, toolCallId: "", tool: "send", runId: run.runId }]);
     expect(stopped[0]!.position).toBeGreaterThan(flip.position);
   });
 

@@ -2,8 +2,9 @@ import { createHash, randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { migrate, pendingMigrations, pgIdentifier } from "../../src/readmodel/migrate.ts";
-import { openPostgres } from "../../src/readmodel/postgres.ts";
+import { openPostgres, transaction } from "../../src/readmodel/postgres.ts";
 import { openTestBackend, type TestBackend } from "../support/backend.ts";
+import { until } from "../support/until.ts";
 import { rowsOf } from "./tables.ts";
 
 let backend: TestBackend;
@@ -79,9 +80,9 @@ test("pending migrations are named before they are applied, and not after", asyn
   expect(await pendingMigrations(postgres, schema)).toEqual([]);
 });
 
-test("tables of version 0.1 are emptied, to be folded again with what rows have gained, and stay append-only", async () => {
+/** The tables of version 0.1, empty. */
+async function openOldTables() {
   const { schema, postgres } = newSchema();
-  await using _ = postgres;
   const first = await readFile(new URL("../../src/readmodel/migrations/0001_foundation.sql", import.meta.url), "utf8");
   const sha256 = createHash("sha256").update(first).digest("hex");
   await rowsOf(postgres, `create schema ${pgIdentifier(schema)}`);
@@ -91,9 +92,16 @@ test("tables of version 0.1 are emptied, to be folded again with what rows have 
     "create table migrations (name text primary key, sha256 text, apply_time timestamptz default now())",
   );
   await rowsOf(postgres, `insert into migrations (name, sha256) values ('0001_foundation.sql', '${sha256}')`);
-  const event =
-    "insert into events select 1, gen_random_uuid(), 'ws', '', 'run', 'run_1', 1, 'run.created', '', '', now(), '', '', ''";
-  await rowsOf(postgres, event);
+  return { schema, postgres };
+}
+
+const oldEvent =
+  "insert into events select 1, gen_random_uuid(), 'ws', '', 'run', 'run_1', 1, 'run.created', '', '', now(), '', '', ''";
+
+test("tables of version 0.1 are emptied, to be folded again with what rows have gained, and stay append-only", async () => {
+  const { schema, postgres } = await openOldTables();
+  await using _ = postgres;
+  await rowsOf(postgres, oldEvent);
   await rowsOf(
     postgres,
     `insert into runs (workspace_id, run_id, create_position, last_position, room_id, agent_id, handler, status, labels,
@@ -104,8 +112,27 @@ test("tables of version 0.1 are emptied, to be folded again with what rows have 
   expect(await migrate(postgres, schema)).toContain("0002_runs.sql");
   expect(await rowsOf(postgres, "select position from checkpoints")).toEqual([{ position: 0n }]);
   expect(await rowsOf(postgres, "select run_id from runs union all select stream_id from events")).toEqual([]);
-  await rowsOf(postgres, event);
+  await rowsOf(postgres, oldEvent);
   await expect(rowsOf(postgres, "delete from events")).rejects.toThrow("append-only");
+});
+
+test("a batch that an older projector is writing is waited for", async () => {
+  const { schema, postgres } = await openOldTables();
+  await using _ = postgres;
+  const migrated = await postgres.withClient(async (projector) => {
+    const migrating = await transaction(projector, async () => {
+      await projector.query("select position from checkpoints for update");
+      const promise = migrate(postgres, schema);
+      const waiting = `select from pg_stat_activity where wait_event_type = 'Lock' and query like '%checkpoints%'
+        and pid in (select pid from pg_locks where relation = 'checkpoints'::regclass)`;
+      await until(async () => (await rowsOf(postgres, waiting)).length > 0, { what: "the migration to wait" });
+      await projector.query(oldEvent);
+      return { promise };
+    });
+    return migrating.promise;
+  });
+  expect(migrated).toContain("0012_incidents.sql");
+  expect(await rowsOf(postgres, "select stream_id from events")).toEqual([]);
 });
 
 test.each(["", "A", "a-b", 'a"b', "1a", "a b", "a".repeat(64)])("%j is no plain identifier", (name) => {

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { jsonValue } from "../../src/client/json.ts";
 import { RunSchema, RunStatus } from "../../gen/signalbox/v1/run_pb.ts";
 import { answerOf, refusalOf } from "../../src/rooms/answer.ts";
-import { calledBy } from "../../src/rooms/calling.ts";
+import { answerDepth, calledBy } from "../../src/rooms/calling.ts";
 import { defaultHandle } from "../../src/rooms/handle.ts";
 import { agent, agentId, member, user } from "./rooms.ts";
 
@@ -81,6 +81,34 @@ describe("a mention", () => {
     expect(call({ mentionDepth: 8 }).refused).toBe(true);
     expect(runsOf(call({ mentionDepth: 8 }))).toEqual(["", ""]);
     expect(call({ mentionDepth: 8, members: [member("alice"), member("bob", user("bob"))] }).refused).toBe(false);
+  });
+
+  test("among several makes the answers deeper, so that whoever calls whom, a message is followed by some hundred runs", () => {
+    /** The depth of the answers to a message that calls so many agents; undefined when it may not. */
+    function depthAfter(count: number, mentionDepth: number): number | undefined {
+      const names = Array.from({ length: count }, (_, index) => `b${index}`);
+      const bots = names.map((name) => member(name, agent(name)));
+      const message = call({ text: names.map((name) => `@${name}`).join(" "), members: bots, mentionDepth });
+      return message.refused ? undefined : answerDepth({ ...message, mentionDepth });
+    }
+    /** How many runs follow when `first` agents are called, and each answer calls `again` of them. */
+    function runsAfter(first: number, again: number): number {
+      let [runs, level] = [first, first];
+      for (let depth = depthAfter(first, 0); depth !== undefined;) {
+        depth = depthAfter(again, depth);
+        level *= again;
+        if (depth !== undefined) runs += level;
+      }
+      return runs;
+    }
+    expect(runsAfter(1, 1)).toBe(8);
+    expect(runsAfter(2, 1)).toBe(14);
+    expect(runsAfter(3, 2)).toBe(45);
+    const most = Array.from({ length: 20 }, (_, first) =>
+      Array.from({ length: 20 }, (__, again) => runsAfter(first + 1, again + 1)),
+    );
+    expect(Math.max(...most.flat())).toBeLessThan(1_000);
+    expect(answerDepth({ mentions: [], mentionDepth: 3 })).toBe(4);
   });
 
   test("creates no run where agents are not called", () => {

@@ -101,6 +101,8 @@ test.each([
   ["many short runs", "` `` ".repeat(13_000)],
   ["at signs", "@".repeat(65_536)],
   ["dots", `@a${".".repeat(65_000)}`],
+  // Longer than a message: what takes a second per message has to fail here.
+  ["dots before a letter", `@a${".".repeat(262_144)}b`],
   ["dots and letters", `@${"a.".repeat(32_000)}`],
   ["quotes", "> ".repeat(32_000)],
   ["backslashes", `${"\\".repeat(65_000)}\``],
