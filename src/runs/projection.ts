@@ -66,6 +66,7 @@ const toolCalls = eraseProjection({
     { name: "tool", type: "text", value: (call) => call.tool },
     { name: "effect", type: "smallint", value: (call) => call.effect },
     { name: "start_position", type: "bigint", value: (call) => call.lastStartPosition },
+    { name: "end_position", type: "bigint", value: (call) => call.endPosition },
     { name: "stop_position", type: "bigint", value: (call) => call.stopPosition },
     { name: "approval_id", type: "text", value: (call) => call.approvalId },
   ],

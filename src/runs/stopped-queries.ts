@@ -21,7 +21,7 @@ select tool_call_id, '' as step_id, run_id, tool, status, stop_position <= $2 as
 from tool_calls
 where workspace_id = $1 and effect = 3 and (
   stop_position > $2
-  or start_position > 0 and start_position < $2 and (status = ${ToolCallStatus.STARTED} or last_position > $2)
+  or start_position > 0 and start_position < $2 and (end_position = 0 or end_position > $2)
 )
 union all
 select '', step_id, run_id, name, ${ToolCallStatus.GATED}, false, stop_position

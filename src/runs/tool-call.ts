@@ -42,7 +42,9 @@ export function evolveToolCall(call: ToolCall | undefined, event: Event): ToolCa
   if (payload.case === "toolCallGated") return gatedCall(call, event, payload.value);
   if (payload.case === "toolCallDenied") return deniedCall(call, event, payload.value);
   if (call === undefined) return undefined;
-  const ended = { ...call, endTime: event.createTime, position: event.position };
+  const wasStarted = call.status === ToolCallStatus.STARTED;
+  const endPosition = wasStarted ? event.position : call.endPosition;
+  const ended = { ...call, endTime: event.createTime, endPosition, position: event.position };
   if (payload.case === "toolCallSucceeded") {
     return { ...ended, status: ToolCallStatus.SUCCEEDED, result: payload.value.result };
   }
@@ -90,6 +92,7 @@ function askedCall(
     policyVersion: decision?.policyVersion ?? call?.policyVersion ?? 0n,
     gateCount: call?.gateCount ?? 0,
     stopPosition: call?.stopPosition ?? 0n,
+    endPosition: call?.endPosition ?? 0n,
   });
 }
 
@@ -103,6 +106,7 @@ function startedCall(call: ToolCall | undefined, event: Event, started: ToolCall
     startTime: event.createTime,
     startPosition: asked.startPosition || event.position,
     lastStartPosition: event.position,
+    endPosition: 0n,
   };
 }
 
@@ -113,7 +117,9 @@ function gatedCall(call: ToolCall | undefined, event: Event, gated: ToolCallGate
   const stopPosition = isStop(gated) ? event.position : asked.stopPosition;
   // A kill switch takes nothing from an approval that is waited for. One that was used for a start is gone.
   const waitsFor = call?.status === ToolCallStatus.GATED ? call.approvalId : "";
-  return { ...asked, status, gateCount, stopPosition, approvalId: gated.approvalId || waitsFor };
+  // A start that is taken back is over.
+  const endPosition = call?.status === ToolCallStatus.STARTED ? event.position : asked.endPosition;
+  return { ...asked, status, gateCount, stopPosition, endPosition, approvalId: gated.approvalId || waitsFor };
 }
 
 function deniedCall(call: ToolCall | undefined, event: Event, denied: ToolCallDenied): ToolCall {
@@ -145,6 +151,7 @@ function reusedCall(event: Event, reused: ToolCallReused): ToolCall {
     sequence,
     startPosition: event.position,
     lastStartPosition: event.position,
+    endPosition: event.position,
     requestTime: event.createTime,
     requestPosition: event.position,
     version,

@@ -1,4 +1,4 @@
-import type { DescService } from "@bufbuild/protobuf";
+import type { DescMethod, DescMethodUnary, DescService } from "@bufbuild/protobuf";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { DocumentService } from "../../gen/signalbox/v1/document_service_pb.ts";
 import { IncidentService } from "../../gen/signalbox/v1/incident_service_pb.ts";
@@ -21,13 +21,15 @@ const absent: readonly DescService[] = [
 
 /** Answers every call of the services that a test does not have with NOT_IMPLEMENTED. */
 export function absentRoutes(router: ConnectRouter): void {
-  for (const service of absent) {
-    const refusals = service.methods.map(({ localName, name }) => {
-      const refuse = () => Promise.reject(notInMemory(`${service.name}.${name}`));
-      return [localName, refuse] as const;
-    });
-    router.service(service, Object.fromEntries(refusals));
+  for (const { name, methods } of absent) {
+    for (const method of methods.filter(isUnary)) {
+      router.rpc(method, () => Promise.reject(notInMemory(`${name}.${method.name}`)));
+    }
   }
+}
+
+function isUnary(method: DescMethod): method is DescMethodUnary {
+  return method.methodKind === "unary";
 }
 
 /** NOT_IMPLEMENTED. */

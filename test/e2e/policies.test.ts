@@ -201,6 +201,20 @@ describe("kill switches", () => {
     });
   });
 
+  test("take no call for under way that had ended before the flip", async () => {
+    const client = newClient();
+    await put(client, permit);
+    const claimed = await createAndClaim(client);
+    const { leaseToken } = claimed;
+    const { toolCall } = await start(claimed, client, "tried");
+    await client.engine.failToolCall({ leaseToken, toolCallId: toolCall!.toolCallId, error: { code: "DOWN" } });
+    await client.policy.setKillSwitch({ on: true, reason: "a leak" });
+    await put(client, "forbid(principal, action, resource);");
+    await client.policy.setKillSwitch({ on: false });
+    expect(await reasonFor(start(claimed, client, "tried"))).toBe("POLICY_DENIED");
+    expect(await client.policy.getKillSwitch({})).toMatchObject({ stopped: [], stoppedCount: 0n });
+  });
+
   test("tell of steps that asked for an approval as well", async () => {
     const client = newClient();
     const { leaseToken, run } = await createAndClaim(client);

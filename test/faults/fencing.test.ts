@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { RunStatus, valueToJson } from "../../src/client/client.ts";
 import { createWorker, type Handler } from "../../src/engine/worker.ts";
 import { openRecordedClient } from "../support/recorded-client.ts";
+import { openGate } from "../support/open-gate.ts";
 import { until } from "../support/until.ts";
 import { type FaultRun, openFaultRun } from "./support/fault-run.ts";
 
@@ -37,6 +38,7 @@ test(
   { timeout: 60_000 },
   async () => {
     const { processes, client } = run;
+    await openGate(client);
     const { runId = "" } = (await client.runs.createRun({ handler: "stubborn" })).run ?? {};
     const name = "stubborn";
     const stubborn = await processes.run(name, new URL("support/stubborn-worker.ts", import.meta.url), {

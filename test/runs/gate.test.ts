@@ -240,7 +240,6 @@ describe("a kill switch", () => {
     expect((await ask(server)).toolCall).toMatchObject({
       approvalId,
       status: ToolCallStatus.STARTED,
-      stopPosition: 0n,
     });
     expect(brokenLaws(await eventsOf(store))).toEqual([]);
   });

@@ -7,6 +7,7 @@ import { QueueUpdatedSchema } from "../../gen/signalbox/v1/queue_event_pb.ts";
 import type { QueueSchema } from "../../gen/signalbox/v1/queue_pb.ts";
 import {
   LeaseEndSchema,
+  RunApprovalDecidedSchema,
   RunCanceledSchema,
   RunChildEndedSchema,
   RunClaimedSchema,
@@ -20,6 +21,10 @@ import {
   RunWokenSchema,
   StepCompletedSchema,
   StepStartedSchema,
+  ToolCallDeniedSchema,
+  ToolCallGatedSchema,
+  ToolCallStartedSchema,
+  ToolCallSucceededSchema,
 } from "../../gen/signalbox/v1/run_event_pb.ts";
 import { ChildRunsSchema, type WakeCondition, WakeConditionSchema } from "../../gen/signalbox/v1/run_pb.ts";
 import { type EventPayload, eventTypes } from "../../src/eventlog/event-type.ts";
@@ -74,6 +79,34 @@ const paused = (): Told => ({ payload: { case: "runPaused", value: create(RunPau
 const pauseRequested = (): Told => ({
   payload: { case: "runPauseRequested", value: create(RunPauseRequestedSchema) },
 });
+
+const gated = (leaseId: string, approvalId = "appr_1"): Told => ({
+  payload: { case: "toolCallGated", value: create(ToolCallGatedSchema, { leaseId, toolCallId: "tc_1", approvalId }) },
+});
+const denied = (leaseId: string): Told => ({
+  payload: { case: "toolCallDenied", value: create(ToolCallDeniedSchema, { leaseId, toolCallId: "tc_1" }) },
+});
+const callStarted = (leaseId: string): Told => ({
+  payload: { case: "toolCallStarted", value: create(ToolCallStartedSchema, { leaseId, toolCallId: "tc_1" }) },
+});
+const callSucceeded = (leaseId: string): Told => ({
+  payload: { case: "toolCallSucceeded", value: create(ToolCallSucceededSchema, { leaseId, toolCallId: "tc_1" }) },
+});
+const waitsForApproval = (leaseId: string): Told => ({
+  payload: {
+    case: "runSuspended",
+    value: create(RunSuspendedSchema, {
+      lease: { leaseId },
+      conditions: [{ condition: { case: "approval", value: { approvalId: "appr_1" } } }],
+    }),
+  },
+});
+const decided = (): Told => ({
+  payload: { case: "runApprovalDecided", value: create(RunApprovalDecidedSchema, { approvalId: "appr_1" }) },
+});
+
+/** A run that waits for an approval. */
+const asking = [created(), claimed(1, "l1"), gated("l1"), waitsForApproval("l1")];
 
 /** A run that waits for its first message. */
 const waiting = [created(), claimed(1, "l1"), suspended("l1", 0)];
@@ -150,6 +183,8 @@ test("a history in which everything is well breaks nothing", () => {
     operation({ id: "lost", outcome: "unknown" }),
   ];
   expect(found({ log: logOf(...waiting, said(1), claimed(2, "l2"), succeeded("l2")) })).toEqual([]);
+  const takenBack = [callStarted("l2"), gated("l2", ""), callStarted("l2"), callSucceeded("l2")];
+  expect(found({ log: logOf(...asking, decided(), claimed(2, "l2"), ...takenBack, succeeded("l2")) })).toEqual([]);
   const healed = {
     leaseTtlMs: 1_000,
     tookMs: 3_000,
@@ -271,6 +306,26 @@ describe("I4", () => {
       what: "a wake-up by a time that nobody waits for",
       told: [...waiting, woken()],
       is: "wakes a run that waits for no",
+    },
+    {
+      what: "a run that is claimed while it waits for people",
+      told: [...asking, claimed(2, "l2")],
+      is: "the run is waiting, not queued",
+    },
+    {
+      what: "a wait for an approval that was decided already",
+      told: [...asking.slice(0, 3), decided(), waitsForApproval("l1")],
+      is: "waits for what has happened already",
+    },
+    {
+      what: "a call that is started although it was denied",
+      told: [...asking.slice(0, 3), denied("l1"), callStarted("l1")],
+      is: "tc_1 is done, not absent",
+    },
+    {
+      what: "a call that is held back although it has its end",
+      told: [first, claim, callStarted("l1"), callSucceeded("l1"), gated("l1")],
+      is: "tc_1 is done, not absent",
     },
     { what: "a message that is left out", told: [first, said(2)], is: "is message 2 of its thread after 0" },
     {

@@ -2,8 +2,9 @@
 alter table tool_calls
   add column tool text not null default '',
   add column effect smallint not null default 0,
-  -- Where in the log the call was started last, and where a kill switch held it back last; 0 for never.
+  -- Where in the log the call was started last, where that start ended, and where a kill switch held it back last; 0 for never.
   add column start_position bigint not null default 0,
+  add column end_position bigint not null default 0,
   add column stop_position bigint not null default 0,
   add column approval_id text not null default '';
 -- The inbox of what has to be reconciled, and everything else that lists the calls of all runs.

@@ -12,6 +12,7 @@ import { createRuns, type Runs } from "../../../src/runs/runs.ts";
 import { runAggregate, type RunState } from "../../../src/runs/state.ts";
 import { createSystemCommand } from "../../../src/runs/system-command.ts";
 import { createWork, type Work } from "../../../src/runs/work.ts";
+import { allowingGate } from "../../support/allowing-gate.ts";
 import type { World } from "./world.ts";
 
 /** A part of the product, done wrong on purpose. */
@@ -80,8 +81,19 @@ export function startServer(world: World): SimulatedServer {
 
   return {
     runs: createRuns({ aggregates, ids, limits, ...unused }),
-    engine: createEngine({ aggregates, record, jobs, tokens, clock, ids, limits, leaseTtlMs, heartbeats }),
-    work: createWork({ aggregates, record, tokens, limits }),
+    engine: createEngine({
+      aggregates,
+      record,
+      jobs,
+      tokens,
+      clock,
+      ids,
+      limits,
+      leaseTtlMs,
+      heartbeats,
+      ...allowingGate,
+    }),
+    work: createWork({ aggregates, record, tokens, limits, ...allowingGate }),
     reconciler: createReconciler({ db: postgres.db, aggregates, command, jobs, offers, heartbeats, clock, leaseTtlMs }),
     crash() {
       crashed = true;
