@@ -66,7 +66,7 @@ async function measure(bench: Bench, parts: Parts, concurrency: number): Promise
     "connect echo": () => echoOver("connect"),
     grpc: () => createOver("grpc"),
     "grpc echo": () => echoOver("grpc"),
-    publish: async () => ({ ...(await bareClients.call("publish", { bodyBytes: eventBytes, ...shape })) }),
+    publish: async () => ({ ...(await bareClients.call("publish", { sizes: [eventBytes], ...shape })) }),
   });
   return [...figuresOf("connect", concurrency, samples), ...figuresOf("grpc", concurrency, samples)];
 }

@@ -2,6 +2,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { create } from "./create.ts";
 import { engine } from "./engine.ts";
+import { gate } from "./gate.ts";
 import { helpText, type Options, readOptions } from "./options.ts";
 import { projector } from "./projector.ts";
 import type { Figure } from "./report/figure.ts";
@@ -13,7 +14,7 @@ import { run } from "./run.ts";
 import { start } from "./start.ts";
 import { subscribe } from "./subscribe.ts";
 
-const benchmarks = [create, run, engine, subscribe, projector, start];
+const benchmarks = [create, run, gate, engine, subscribe, projector, start];
 const resultsFolder = new URL("results/", import.meta.url);
 const docsFile = new URL("../docs/performance.md", import.meta.url);
 

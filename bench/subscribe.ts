@@ -102,7 +102,7 @@ async function fanOut(bench: Bench, scene: Scene, size: number): Promise<Figure>
 /** Nobody can deliver live what is not recorded yet: what raw publishing makes of it. */
 async function deliveredAtMost({ seconds }: Bench, { bareClients, event }: Scene, size: number) {
   const shape = { concurrency: 64, ms: seconds * 1000 };
-  const { perSecond } = await bareClients.call("publish", { bodyBytes: event.length, ...shape });
+  const { perSecond } = await bareClients.call("publish", { sizes: [event.length], ...shape });
   return { perSecond: perSecond * size };
 }
 

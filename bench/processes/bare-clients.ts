@@ -66,11 +66,15 @@ const functions = {
       },
     };
   },
-  /** Stores events of `bodyBytes` each on a subject of its own. */
-  publish({ bodyBytes, ...shape }: LoadShape & { bodyBytes: number }): Promise<Load> {
+  /** Stores events of these sizes in bytes, one after the other, on a subject of their own; all of them count as one. */
+  publish({ sizes, ...shape }: LoadShape & { sizes: readonly number[] }): Promise<Load> {
     const { nats } = client();
-    const body = randomBytes(bodyBytes);
-    return press(shape, () => publishBare(nats, `${bareSubjects.event}.${nextId()}`, body, 0));
+    const bodies = sizes.map((bytes) => randomBytes(bytes));
+    return press(shape, async () => {
+      const subject = `${bareSubjects.event}.${nextId()}`;
+      let sequence = 0;
+      for (const body of bodies) sequence = await publishBare(nats, subject, body, sequence);
+    });
   },
   /** Submits one after the other, each when the one before has ended. */
   runOneByOne: ({ count }: { count: number }): Promise<Load> => submitOneByOne({ ...client(), count }),

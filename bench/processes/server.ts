@@ -22,7 +22,8 @@ const functions = {
         databaseUrl,
         roles: new Set(roles),
         replicas: 1,
-        leaseTtlMs: 30_000,
+        // Longer than any turn: what holds a lease by hand sends no heartbeats.
+        leaseTtlMs: 120_000,
         host: "127.0.0.1",
         port: 0,
         auth: { mode: "none" },

@@ -13,6 +13,10 @@ const handlers = {
     for (let step = 1; step <= stepCount; step++) await context.step(`step-${step}`, () => step);
     return input;
   },
+  asks: async (context, input) => {
+    await context.approve({ action: "benchmark.act", payload: input });
+    return input;
+  },
 } satisfies Record<string, Handler>;
 
 /** What a worker works on, and how. */
@@ -24,7 +28,7 @@ interface WorkerShape {
 }
 
 const functions = {
-  /** Works on runs of the handlers `echo` and `steps` until the process ends. */
+  /** Works on runs of the handlers `echo`, `steps` and `asks` until the process ends. */
   open({ url, concurrency, queue = "default", transport = "unary" }: WorkerShape): void {
     const log = createLogger();
     const worker = resources.use(

@@ -1,5 +1,5 @@
 import { toBinary } from "@bufbuild/protobuf";
-import { createSignalboxClient, CreateRunResponseSchema } from "../../src/client/client.ts";
+import { createSignalboxClient, CreateRunResponseSchema, type SignalboxClient } from "../../src/client/client.ts";
 import type { Role } from "../../src/cli/serve.ts";
 import type { BareServerProcess } from "../processes/bare-server.ts";
 import type { ServerProcess } from "../processes/server.ts";
@@ -52,7 +52,15 @@ export async function eventSizes(url: string): Promise<number[]> {
   const { run } = await client.runs.createRun(newRun);
   const runId = run?.runId ?? "";
   await client.runs.waitRun({ runId });
-  const { events } = await client.events.listEvents({ filter: { runId } });
+  return await storedSizes(client, { runId });
+}
+
+/** The sizes of the first events that the filter keeps, at most 50 of them, in bytes as stored, in log order. */
+export async function storedSizes(
+  client: Pick<SignalboxClient, "events">,
+  filter: { readonly runId: string } | { readonly types: string[] },
+): Promise<number[]> {
+  const { events } = await client.events.listEvents({ filter });
   const stored = await Promise.all(events.map(({ eventId }) => client.events.getEvent({ eventId })));
   return stored.map(({ storedBytes }) => storedBytes.length);
 }

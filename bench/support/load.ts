@@ -14,18 +14,24 @@ export interface LoadShape {
   readonly ms: number;
 }
 
-/** Repeats `operation` until the time is up and the last ones have ended. The first error ends it. */
-export async function press({ concurrency, ms }: LoadShape, operation: () => Promise<unknown>): Promise<Load> {
+/**
+ * Repeats `operation` until the time is up and the last ones have ended. `slot`, 0 … concurrency-1, is never under way twice
+ * at a time. The first error ends it.
+ */
+export async function press(
+  { concurrency, ms }: LoadShape,
+  operation: (slot: number) => Promise<unknown>,
+): Promise<Load> {
   const latencies: number[] = [];
   const startedAt = performance.now();
-  async function repeat(): Promise<void> {
+  async function repeat(slot: number): Promise<void> {
     while (performance.now() - startedAt < ms) {
       const begunAt = performance.now();
-      await operation();
+      await operation(slot);
       latencies.push(performance.now() - begunAt);
     }
   }
-  await Promise.all(Array.from({ length: concurrency }, repeat));
+  await Promise.all(Array.from({ length: concurrency }, (_, slot) => repeat(slot)));
   return summarize(latencies, performance.now() - startedAt);
 }
 

@@ -1,4 +1,4 @@
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -23,9 +23,11 @@ const installation = await openInstallation({ workers: 1 });
 afterAll(() => installation[Symbol.asyncDispose]());
 const env = { ...process.env, SIGNALBOX_URL: installation.url };
 const example = (name: string) => join(root, "examples", name);
+const hasPython = spawnSync("python3", ["--version"]).status === 0;
 
 async function openExample(name: string) {
-  const child: ChildProcess = spawn(process.execPath, [example(name)], {
+  const program = name.endsWith(".py") ? "python3" : process.execPath;
+  const child: ChildProcess = spawn(program, [example(name)], {
     env,
     stdio: ["ignore", "inherit", "inherit"],
   });
@@ -60,17 +62,52 @@ test("what the page does works wherever there is fetch", async () => {
   expect(lines).toEqual(["run.created", "run.claimed", "run.succeeded"]);
 });
 
+/** The approval that the run waits for, as soon as there is one. */
+async function pendingOf({ approvals }: SignalboxClient, runId: string) {
+  const [approval] = await until(
+    async () => {
+      const page = await approvals.listApprovals({ runId, statuses: [ApprovalStatus.PENDING] });
+      return page.approvals.length > 0 && page.approvals;
+    },
+    { what: "an approval" },
+  );
+  const { approvalId = "", payloadDigest = "" } = approval ?? {};
+  return { approvalId, payloadDigest };
+}
+
+test.runIf(hasPython)(
+  "a worker in Python sends what people have made of its mail, and tells what they refuse",
+  async () => {
+    await using _worker = await openExample("worker.py");
+    const client = installation.client();
+    const begin = async () => {
+      const { run } = await client.runs.createRun({
+        handler: "send_mail",
+        input: jsonValue({ to: "ada@example.com" }),
+      });
+      const runId = run?.runId ?? "";
+      return { runId, ...(await pendingOf(client, runId)) };
+    };
+    const { runId, ...pending } = await begin();
+    const edit = { ...pending, payload: jsonValue({ to: "bob@example.com" }) };
+    const { payloadDigest = "" } = (await client.approvals.editApproval(edit)).approval ?? {};
+    await client.approvals.decideApproval({ ...pending, payloadDigest, verdict: ApprovalVerdict.APPROVE });
+    const { run: ended } = await client.runs.waitRun({ runId });
+    expect(ended?.status).toBe(RunStatus.SUCCEEDED);
+    const { toolCalls } = await client.runs.listToolCalls({ runId, minPosition: ended?.position ?? 0n });
+    expect(toolCalls.map((call) => valueToJson(call.arguments))).toEqual([{ to: "bob@example.com" }]);
+
+    const refused = await begin();
+    const denial = { approvalId: refused.approvalId, verdict: ApprovalVerdict.DENY, comment: "not today" };
+    await client.approvals.decideApproval(denial);
+    const { run: failed } = await client.runs.waitRun({ runId: refused.runId });
+    expect(failed?.error).toMatchObject({ code: "APPROVAL_DENIED", message: "user:local has denied it: not today" });
+  },
+);
+
 describe("a refund whose worker died", () => {
-  async function approve({ approvals }: SignalboxClient, runId: string) {
-    const [approval] = await until(
-      async () => {
-        const page = await approvals.listApprovals({ runId, statuses: [ApprovalStatus.PENDING] });
-        return page.approvals.length > 0 && page.approvals;
-      },
-      { what: "an approval" },
-    );
-    const { approvalId = "", payloadDigest = "" } = approval ?? {};
-    await approvals.decideApproval({ approvalId, payloadDigest, verdict: ApprovalVerdict.APPROVE });
+  async function approve(client: SignalboxClient, runId: string) {
+    await client.approvals.decideApproval({ ...(await pendingOf(client, runId)), verdict: ApprovalVerdict.APPROVE });
   }
 
   async function refunded(handler: string, bank: Bank, isMadeAgain: boolean) {

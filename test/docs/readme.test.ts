@@ -3,7 +3,9 @@ import { existsSync } from "node:fs";
 import { glob, readFile } from "node:fs/promises";
 import { dirname, join, normalize } from "node:path";
 import { promisify } from "node:util";
+import { fromJsonString } from "@bufbuild/protobuf";
 import { afterAll, describe, expect, test } from "vitest";
+import { PolicySchema } from "../../gen/signalbox/v1/policy_pb.ts";
 import { runProgram } from "../../src/cli/program.ts";
 import { createTestOutput } from "../cli/sink.ts";
 import { openInstallation } from "../support/installation.ts";
@@ -45,11 +47,24 @@ describe("README", () => {
   });
 });
 
-test("every TypeScript block of the documents is a file of examples/, and each of these is shown", async () => {
-  const paths = await Array.fromAsync(glob("examples/*.ts", { cwd: root }));
+test.each([
+  ["TypeScript", "ts", "ts"],
+  ["Python", "python", "py"],
+])("every %s block of the documents is a file of examples/, and each of these is shown", async (_name, block, end) => {
+  const paths = await Array.fromAsync(glob(`examples/*.${end}`, { cwd: root }));
   const files = await Promise.all(paths.map((path) => readFile(join(root, path), "utf8")));
-  const blocks = [...documents.values()].flatMap((text) => codeBlocks(text, "ts"));
+  const blocks = [...documents.values()].flatMap((text) => codeBlocks(text, block));
   expect(blocks.toSorted()).toEqual(files.toSorted());
+});
+
+test("the policy of docs/policy.md can be put, and its rules after that", async () => {
+  const text = documents.get("docs/policy.md") ?? "";
+  const [cedar = ""] = codeBlocks(text, "cedar");
+  const [json = ""] = codeBlocks(text, "json");
+  const { policy } = installation.client();
+  const whole = fromJsonString(PolicySchema, json);
+  const checked = [whole, { ...whole, cedar }].map((each) => policy.putPolicy({ policy: each, validateOnly: true }));
+  await expect(Promise.all(checked)).resolves.toHaveLength(2);
 });
 
 test("the calls of docs/concepts.md are answered, those with a … for an id left out", async () => {

@@ -101,7 +101,7 @@ test("edited arguments that reach something else than the policy was asked about
   engine.gate.approve(undefined, { to: "mallory", cents: 500 });
   const { error } = await engine.ended(run);
   expect(error).toMatchObject({ code: "TOOL_ARGUMENTS_EDITED", retryable: false });
-  expect(error?.message).toContain("account:mallory");
+  expect(error).toMatchObject({ message: expect.stringContaining("account:mallory") as string });
   expect(made).toEqual([]);
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { jsonValue, RunEndReason, RunStatus } from "../../src/client/client.ts";
+import { jsonValue, reasonOf, RunEndReason, RunStatus } from "../../src/client/client.ts";
 import { builtInHandlers, defineTool, type Handler, HandlerError, ToolEffect } from "../../src/engine/worker.ts";
 import { createMockModel, openTestSignalbox, recordRun, type Recording, replayRun } from "../../src/testing/testing.ts";
 
@@ -199,4 +199,20 @@ test("a message that came before anybody asked is taken", async () => {
   const { run } = await signalbox.client.runs.createRun({ handler: "ask" });
   await signalbox.client.runs.sendMessage({ runId: run?.runId ?? "", threadId: "th_1", content: jsonValue("early") });
   expect((await signalbox.resume(run?.runId ?? "")).output).toBe("early");
+});
+
+test("what the harness does not have is refused by name", async () => {
+  await using signalbox = await openTestSignalbox({ handlers: builtInHandlers });
+  const { rooms, incidents, pipeline, agents } = signalbox.client;
+  const calls = [
+    rooms.createRoom({ name: "Yard" }),
+    incidents.openIncident({ title: "Mails come twice" }),
+    pipeline.getSnapshot({}),
+    agents.listAgents({}),
+  ];
+  for (const call of calls) {
+    const refusal = await call.catch((error: unknown) => error);
+    expect(reasonOf(refusal)).toBe("NOT_IMPLEMENTED");
+    expect(String(refusal)).toContain("signalbox/testing does not have");
+  }
 });
