@@ -84,8 +84,7 @@ export function reuseToolCall(
 export function startToolCall(state: RunState, asked: Asked, permit: Permit | undefined, now: Date): Draft | undefined {
   const live = admit(state, asked, permit?.position, now);
   if (live === undefined || permit === undefined) return undefined;
-  const open = [...live.toolCalls.values()].filter(({ toolCall: { status } }) => status === ToolCallStatus.STARTED);
-  requireRoom(open.length);
+  requireRoom(live.toolCalls, ({ toolCall: { status } }) => status === ToolCallStatus.STARTED);
   const { approvalId = "", payloadDigest = "" } = permit.approval ?? {};
   const value = create(ToolCallStartedSchema, { ...judged(asked, permit), approvalId, payloadDigest });
   return { payload: { case: "toolCallStarted", value }, zone: live.run.zone };

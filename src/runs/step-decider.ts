@@ -12,6 +12,7 @@ import type { Draft } from "../eventlog/aggregates.ts";
 import { equalBytes } from "../kernel/digest.ts";
 import { enumName } from "../kernel/enum-name.ts";
 import { SignalboxError } from "../kernel/errors.ts";
+import type { PersistentMap } from "../kernel/persistent-map.ts";
 import { type LeaseRef, requireLease } from "./lease-decider.ts";
 import { requireMayStart } from "./pause-decider.ts";
 import { type LiveRun, type RunState, type StepHead, valueDigest } from "./state.ts";
@@ -73,7 +74,7 @@ export function startStep(
     const value = create(StepReusedSchema, { leaseId, stepId, key, name, kind, sequence, ...recorded });
     return { payload: { case: "stepReused", value }, zone: live.run.zone };
   }
-  requireRoom([...live.steps.values()].filter(({ step: { status: each } }) => each === StepStatus.RUNNING).length);
+  requireRoom(live.steps, ({ step: { status: each } }) => each === StepStatus.RUNNING);
   const { delayMs, ...started } = step;
   const wakeTime = step.wakeTime ?? (delayMs === undefined ? undefined : timestampFromMs(now.getTime() + delayMs));
   // A sleep and a question go on where they were: only the first start says when it is over, and what is asked.
@@ -118,9 +119,10 @@ export function requireQuota(what: string, count: number): void {
   });
 }
 
-/** QUOTA_EXCEEDED when this many steps or tool calls are as many as may be under way. */
-export function requireRoom(open: number): void {
-  if (open < maxOpenPerRun) return;
+/** QUOTA_EXCEEDED when as many of a run's steps or tool calls are under way as may be. */
+export function requireRoom<T extends object>(all: PersistentMap<T>, isOpen: (each: T) => boolean): void {
+  // Most runs have fewer in all: nobody has to look at each of them at every start.
+  if (all.size < maxOpenPerRun || [...all.values()].filter(isOpen).length < maxOpenPerRun) return;
   throw new SignalboxError("QUOTA_EXCEEDED", `${maxOpenPerRun} are under way in this run already; end some first`, {
     limit: String(maxOpenPerRun),
   });

@@ -9,6 +9,7 @@ import { createApprovalLists } from "../../src/approvals/queries.ts";
 import { jsonValue, type SignalboxClient, valueToJson } from "../../src/client/client.ts";
 import type { Call } from "../../src/kernel/call.ts";
 import { systemClock } from "../../src/kernel/clock.ts";
+import { equalBytes, sha256 } from "../../src/kernel/digest.ts";
 import { randomIds } from "../../src/kernel/ids.ts";
 import { claim } from "../e2e/claims.ts";
 import { approvalOf, askAgain, askByCall, askByStep, decision, mailOf } from "../e2e/people.ts";
@@ -173,6 +174,27 @@ describe("a run that has to ask", () => {
     });
     expect(await woken).toBe(true);
   }, 60_000);
+});
+
+test("a decision and its comment stand in the hash chain: no bit of them can be changed unnoticed", async () => {
+  const client = newClient();
+  const bob = client.onBehalfOf("user:bob");
+  const { approval } = await askByCall(client, mailOf("hello"));
+  await bob.approvals.decideApproval({ ...decision(approval), comment: "read it twice" });
+  const filter = { stream: { type: "approval", id: approval.approvalId } };
+  const { events } = await client.events.listEvents({ filter, minPosition: await headPosition(client) });
+  expect(events.map(({ type }) => type)).toEqual(["approval.requested", "approval.decided"]);
+  const [requested, decided] = await Promise.all(events.map(({ eventId }) => client.events.getEvent({ eventId })));
+  const { prevHash, hash } = decided!.event!;
+  expect(equalBytes(prevHash, requested!.event!.hash)).toBe(true);
+  const bytes = decided!.storedBytes;
+  expect(Buffer.from(bytes).includes("read it twice")).toBe(true);
+  expect(equalBytes(sha256(prevHash, bytes), hash)).toBe(true);
+  for (let bit = 0; bit < bytes.length * 8; bit++) {
+    const changed = Uint8Array.from(bytes);
+    changed[bit >> 3]! ^= 1 << (bit & 7);
+    expect(equalBytes(sha256(prevHash, changed), hash)).toBe(false);
+  }
 });
 
 describe("escalation", () => {
