@@ -63,10 +63,11 @@ test("what the page does works wherever there is fetch", async () => {
 });
 
 /** The approval that the run waits for, as soon as there is one. */
-async function pendingOf({ approvals }: SignalboxClient, runId: string) {
+/** What the run asks; `minPosition` leaves out what was decided by then. */
+async function pendingOf({ approvals }: SignalboxClient, runId: string, minPosition = 0n) {
   const [approval] = await until(
     async () => {
-      const page = await approvals.listApprovals({ runId, statuses: [ApprovalStatus.PENDING] });
+      const page = await approvals.listApprovals({ runId, statuses: [ApprovalStatus.PENDING], minPosition });
       return page.approvals.length > 0 && page.approvals;
     },
     { what: "an approval" },
@@ -106,8 +107,9 @@ test.runIf(hasPython)(
 );
 
 describe("a refund whose worker died", () => {
-  async function approve(client: SignalboxClient, runId: string) {
-    await client.approvals.decideApproval({ ...(await pendingOf(client, runId)), verdict: ApprovalVerdict.APPROVE });
+  async function approve(client: SignalboxClient, runId: string, minPosition = 0n): Promise<bigint> {
+    const asked = await pendingOf(client, runId, minPosition);
+    return (await client.approvals.decideApproval({ ...asked, verdict: ApprovalVerdict.APPROVE })).position;
   }
 
   async function refunded(handler: string, bank: Bank, isMadeAgain: boolean) {
@@ -117,12 +119,12 @@ describe("a refund whose worker died", () => {
     const call = { leaseToken, key: "refund", tool: "bank.transfer", effect: ToolEffect.EXTERNAL_WRITE };
     const startIt = () => client.engine.startToolCall({ ...call, arguments: jsonValue({ cents: 1200 }) });
     await expect(startIt()).rejects.toThrow(/waits for appr_/);
-    await approve(client, run.runId);
+    const approvedAt = await approve(client, run.runId);
     await startIt();
     await client.engine.releaseRun({ leaseToken });
     installation.worker({ handlers: { [handler]: refund(bank) } });
     // What had no effect is approved for another time.
-    if (isMadeAgain) await approve(client, run.runId);
+    if (isMadeAgain) await approve(client, run.runId, approvedAt);
     const { run: ended } = await client.runs.waitRun({ runId: run.runId });
     expect(ended).toMatchObject({ status: RunStatus.SUCCEEDED });
     return valueToJson(ended?.output);
