@@ -20,7 +20,7 @@ import { until } from "../support/until.ts";
 import { checkApprovals, type Effect } from "./support/approval-invariants.ts";
 import { openPeopleInstallation } from "./support/people-installation.ts";
 
-const count = Number(process.env["SIGNALBOX_APPROVALS"] ?? 300);
+const count = Number(process.env["SIGNALBOX_APPROVALS"] ?? 1_000);
 const seed = Number(process.env["SIGNALBOX_FAULT_SEED"] ?? randomInt(1_000_000));
 const deciders = 8;
 const timeoutMs = 30_000 + count * 200;
