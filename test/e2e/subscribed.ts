@@ -2,6 +2,7 @@ import { type MessageInitShape, toJsonString } from "@bufbuild/protobuf";
 import { type Event, EventSchema } from "../../gen/signalbox/v1/event_pb.ts";
 import type { SubscribeRequestSchema, SubscribeResponse } from "../../gen/signalbox/v1/event_service_pb.ts";
 import type { SignalboxClient } from "../../src/client/client.ts";
+import { refusal } from "./refusal.ts";
 import { until } from "../support/until.ts";
 
 /** What a subscription has brought so far. Disposing it ends the call. */
@@ -47,12 +48,12 @@ export async function subscribed(
   };
 }
 
-/** The newest position of the log. */
-export async function headPosition(client: SignalboxClient): Promise<bigint> {
-  await using subscription = await subscribed(client);
-  const [first] = subscription.frames;
-  if (first?.case === "ready") return first.value.headPosition;
-  throw new Error("the subscription did not begin with ready", { cause: await subscription.ended });
+/** The newest position of the log, as its leader has it: what was recorded just now counts, whoever has heard of it. */
+export async function headPosition({ events }: SignalboxClient): Promise<bigint> {
+  const { reason, metadata } = await refusal(events.listEvents({ afterPosition: 2n ** 62n }));
+  const head = metadata?.["head_position"];
+  if (head === undefined) throw new Error(`no position from the future was refused, but ${reason}`);
+  return BigInt(head);
 }
 
 /** Everything in the workspace, by polling. */
