@@ -10,8 +10,8 @@ import { nextJob } from "./next-job.ts";
 
 /** "wrong last sequence": a job for this run is there already. */
 const jobExists = new Set([10071, 10164]);
-/** "no message found". */
-const noMessageFound = 10037;
+/** "sequence not found": the message is gone. */
+const sequenceNotFound = 10043;
 /** The priorities that a route may have jobs of beside the usual one. */
 const higherPriorities = [1, 2, 3, 4, 5, 6, 7, 8, 9];
 /** A positive number lifts the server's default of 1,000 consumers a stream. */
@@ -109,14 +109,13 @@ export async function openJobs(options: JobsOptions): Promise<Jobs> {
     return createDispatcher({ nats, stream, durable, reopen, log });
   }
 
+  /** The newest job on the subjects; null when there is none. */
+  function newest(subjects: string) {
+    return onQueue(() => jsm.streams.getMessage(stream, { last_by_subj: subjects }));
+  }
+
   async function hasJobs(key: string, priority: number): Promise<boolean> {
-    const query = { last_by_subj: laneFilter(prefix, key, priority) };
-    try {
-      return (await onQueue(() => jsm.streams.getMessage(stream, query))) !== null;
-    } catch (error) {
-      if (error instanceof JetStreamApiError && error.code === noMessageFound) return false;
-      throw error;
-    }
+    return (await newest(laneFilter(prefix, key, priority))) !== null;
   }
 
   function lanesOf(route: JobRoute): Lanes {
@@ -152,7 +151,16 @@ export async function openJobs(options: JobsOptions): Promise<Jobs> {
       }
     },
     async withdraw(job) {
-      await onQueue(() => jsm.streams.purge(stream, { filter: jobSubject(prefix, job) }));
+      const found = await newest(jobSubject(prefix, job));
+      if (found === null) return;
+      try {
+        // Not a purge of the subject: that moves the consumer's ack floor past jobs that were delivered before this one and are
+        // not acknowledged yet, and those are never delivered again (nats-server#5727).
+        await jsm.streams.deleteMessage(stream, found.seq, false);
+      } catch (error) {
+        const isGone = error instanceof JetStreamApiError && error.code === sequenceNotFound;
+        if (!isGone && !isStreamGone(error)) throw error;
+      }
     },
     count: async () => (await onQueue(() => jsm.streams.info(stream))).state.messages,
     async runIds(workspaceId = "*") {

@@ -52,3 +52,33 @@ test("a run has one job at a time", async () => {
   expect(await jobs.publish(job(200))).toBe(false);
   expect(await jobs.runIds()).toEqual(new Set(["run_200"]));
 });
+
+test("a job that was taken before another one was withdrawn comes again when it is released", async () => {
+  const own = { ...route, handler: "own" };
+  const ours = [1, 2, 3].map((number) => ({ ...job(number), ...own }));
+  const [first, second] = ours;
+  if (first === undefined || second === undefined) throw new Error("no jobs");
+  const taken: string[] = [];
+  for (const each of ours) {
+    expect(await jobs.publish(each)).toBe(true);
+    taken.push((await jobs.next([own], 20_000, never))?.ackSubject ?? "");
+  }
+  await jobs.withdraw(second);
+  // The one after it ends before the one ahead of it.
+  await jobs.finishConfirmed(taken[2] ?? "");
+  jobs.release(taken[0] ?? "", 0);
+  expect((await jobs.next([own], 5_000, never))?.job).toEqual(first);
+});
+
+test("withdrawing a job that ends meanwhile, or is not there, is fine", async () => {
+  const own = { ...route, handler: "ending" };
+  const ending = Array.from({ length: 50 }, (_, number) => ({ ...job(number), ...own }));
+  for (const each of ending) {
+    await jobs.publish(each);
+    const { ackSubject = "" } = (await jobs.next([own], 20_000, never)) ?? {};
+    jobs.finish(ackSubject);
+    await Promise.all([jobs.withdraw(each), jobs.withdraw(each)]);
+    expect(await jobs.publish(each)).toBe(true);
+    await jobs.withdraw(each);
+  }
+});
