@@ -8,14 +8,19 @@ const arrows: Record<string, string[]> = {
   readmodel: ["kernel", "eventlog", "gen"],
   jobs: ["kernel", "eventlog", "gen"],
   deltas: ["kernel", "eventlog", "gen"],
-  client: ["gen"],
+  client: ["gen", "sealing"],
   models: ["client", "gen"],
   tools: ["client", "gen"],
   engine: ["client", "gen", "models", "tools", "package.json"],
-  server: ["kernel", "eventlog", "readmodel", "gen", "nouns"],
+  blobs: ["kernel", "eventlog", "gen"],
+  sealing: ["kernel"],
+  keys: ["kernel", "eventlog", "gen"],
+  access: ["kernel", "eventlog", "readmodel", "gen"],
+  server: ["kernel", "eventlog", "readmodel", "access", "gen", "nouns"],
   stack: ["kernel"],
 };
-const nounArrows = ["kernel", "eventlog", "readmodel", "jobs", "deltas", "gen", "nouns"];
+// Blobs, sealing, keys and access know nothing of artifacts, so that each can be tested and replaced by itself.
+const nounArrows = "kernel eventlog readmodel jobs deltas gen nouns blobs sealing keys access".split(" ");
 // Composition roots wire everything together, so they may know everything: the program, and Signalbox in memory for tests.
 const compositionRoots = ["cli", "testing"];
 

@@ -12,6 +12,10 @@ export interface Call {
   readonly correlationId: string;
   /** The W3C trace context; empty for none. */
   readonly traceparent: string;
+  /** The address that the caller connected from, which may be a proxy's; unset or empty when that is not known. */
+  readonly remoteAddress?: string;
+  /** How others reach this server, without a slash at the end: `https://signalbox.example`; unset when that is not known. */
+  readonly serverUrl?: string;
   /** Aborts when the caller is gone, its deadline is over, or the server gives up draining. */
   readonly signal: AbortSignal;
 }

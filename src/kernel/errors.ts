@@ -51,6 +51,15 @@ const codeOf = {
   MESSAGE_NOT_FOUND: Code.NotFound,
   HANDLE_TAKEN: Code.AlreadyExists,
   INCIDENT_NOT_FOUND: Code.NotFound,
+  ARTIFACT_NOT_FOUND: Code.NotFound,
+  ARTIFACT_EXPIRED: Code.FailedPrecondition,
+  CHECKSUM_MISMATCH: Code.InvalidArgument,
+  ARTIFACT_CORRUPT: Code.DataLoss,
+  UPLOAD_NOT_FOUND: Code.NotFound,
+  GRANT_NOT_FOUND: Code.NotFound,
+  RATE_LIMITED: Code.ResourceExhausted,
+  SUITE_NOT_FOUND: Code.NotFound,
+  EVALUATION_NOT_FOUND: Code.NotFound,
 } as const satisfies Record<Reason, Code>;
 
 /** The domain of every ErrorInfo that Signalbox sends. */

@@ -18,7 +18,13 @@ export type IdPrefix =
   | "th"
   | "cur"
   | "appr"
-  | "inc";
+  | "inc"
+  | "art"
+  | "grant"
+  | "link"
+  | "acc"
+  | "suite"
+  | "key";
 
 /** Where ids come from: random at the edge, counted in tests. */
 export interface IdSource {

@@ -7,6 +7,14 @@ export const maxChain = 8;
 /** Signalbox itself: what happens without anybody's call. */
 export const signalbox: Principal = create(PrincipalSchema, { type: PrincipalType.SERVICE, id: "signalbox" });
 
+/** Whoever calls without a credential where none is needed. Nothing can be granted to them: they have no name. */
+export const anonymous: Principal = create(PrincipalSchema, { type: PrincipalType.UNSPECIFIED, id: "anonymous" });
+
+/** True for whoever calls without a credential. */
+export function isAnonymous({ type }: Pick<Principal, "type">): boolean {
+  return type === PrincipalType.UNSPECIFIED;
+}
+
 const names: Record<PrincipalType, string> = {
   [PrincipalType.USER]: "user",
   [PrincipalType.AGENT]: "agent",

@@ -148,6 +148,21 @@ test("every field of every payload is set in its sample, so that none is left ou
     ],
     "signalbox.v1.Document": ["workspace_id", "create_time", "create_by", "position"],
     "signalbox.v1.Policy": ["workspace_id", "etag", "update_time", "update_by", "position"],
+    "signalbox.v1.Suite": [
+      "suite_id",
+      "workspace_id",
+      "status",
+      "etag",
+      "create_time",
+      "update_time",
+      "create_by",
+      "update_by",
+      "position",
+    ],
+    // One of them is set.
+    "signalbox.v1.Grantee": ["principal", "ed25519_public_key", "ethereum_address"],
+    // What the event says itself.
+    "signalbox.v1.ArtifactAccess": ["access_id", "create_time", "position"],
     // It stands beside the decision.
     "signalbox.v1.PolicyContext": ["payload"],
     // Those who are named without a chain: members of rooms.

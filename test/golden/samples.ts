@@ -46,6 +46,8 @@ import {
 import { SessionCompactedSchema } from "../../gen/signalbox/v1/session_event_pb.ts";
 import { type EventPayload, eventTypes } from "../../src/eventlog/event-type.ts";
 import { approvalPayloads } from "./approvals.ts";
+import { artifactId, artifactPayloads } from "./artifacts.ts";
+import { evalPayloads } from "./evals.ts";
 import { gatePayloads } from "./gate.ts";
 import { incidentPayloads } from "./incidents.ts";
 import { policyPayloads } from "./policies.ts";
@@ -156,7 +158,7 @@ const payloads: { [Case in EventPayload["case"]]: Extract<EventPayload, { case: 
     threadId: "th_1",
     approvalId,
   }),
-  stepCompleted: create(StepCompletedSchema, { leaseId, stepId, output: text("12 trains"), usage }),
+  stepCompleted: create(StepCompletedSchema, { leaseId, stepId, output: text("12 trains"), usage, outputArtifactId: artifactId }),
   stepFailed: create(StepFailedSchema, { leaseId, stepId, error, usage }),
   toolCallStarted: create(ToolCallStartedSchema, {
     leaseId,
@@ -217,6 +219,7 @@ const payloads: { [Case in EventPayload["case"]]: Extract<EventPayload, { case: 
     sequence: 12,
     output: text("12 trains"),
     runId: otherRunId,
+    outputArtifactId: artifactId,
   }),
   toolCallReused: create(ToolCallReusedSchema, {
     leaseId,
@@ -276,6 +279,8 @@ const payloads: { [Case in EventPayload["case"]]: Extract<EventPayload, { case: 
   ...policyPayloads,
   ...approvalPayloads,
   ...incidentPayloads,
+  ...artifactPayloads,
+  ...evalPayloads,
 };
 
 /** The stream of each noun; what is no noun of its own is of a run. */
@@ -293,8 +298,12 @@ const streams: Record<string, string> = {
   kill_switch: "kill_main",
   approval: approvalId,
   incident: "inc_01K9ZZZZZZZZZZZZZZZZZZZZZZ",
+  artifact: artifactId,
+  artifact_access: "art_01K9YYYYYYYYYYYYYYYYYYYYYY",
+  workspace_key: "ws_1",
+  suite: "suite_01K9ZZZZZZZZZZZZZZZZZZZZZZ",
 };
-const inRooms = new Set(["run", "room", "thread", "message", "approval", "incident"]);
+const inRooms = new Set(["run", "room", "thread", "message", "approval", "incident", "artifact"]);
 /** Types that say more than they did, and those that have always had a thread. */
 const inThread =
   /^(run\.created|run\.suspended|run\.approval_decided|step\.started|tool_call\.(started|gated|denied)|(thread|message|approval)\..*)$/;

@@ -10,10 +10,14 @@ import type { AgentArchived, AgentCreated, AgentUpdated } from "./agent_event_pb
 import { file_signalbox_v1_agent_event } from "./agent_event_pb.ts";
 import type { ApprovalCanceled, ApprovalConsumed, ApprovalDecided, ApprovalDelegated, ApprovalEdited, ApprovalEscalated, ApprovalExpired, ApprovalRequested } from "./approval_event_pb.ts";
 import { file_signalbox_v1_approval_event } from "./approval_event_pb.ts";
+import type { ArtifactAccessed, ArtifactCreated, ArtifactDeleted, ArtifactExpired, ArtifactGranted, ArtifactGrantRevoked, ArtifactHeld, ArtifactHoldReleased, ArtifactLinkCreated, ArtifactLinkRevoked, ArtifactPurged, ArtifactRestored, WorkspaceKeyDestroyed, WorkspaceKeyRotated } from "./artifact_event_pb.ts";
+import { file_signalbox_v1_artifact_event } from "./artifact_event_pb.ts";
 import type { Principal, Zone } from "./common_pb.ts";
 import { file_signalbox_v1_common } from "./common_pb.ts";
 import type { DocumentAdded, DocumentDeleted } from "./document_event_pb.ts";
 import { file_signalbox_v1_document_event } from "./document_event_pb.ts";
+import type { SuiteArchived, SuitePut } from "./eval_event_pb.ts";
+import { file_signalbox_v1_eval_event } from "./eval_event_pb.ts";
 import type { IncidentAcknowledged, IncidentNoteAdded, IncidentOpened, IncidentRecurred, IncidentResolved } from "./incident_event_pb.ts";
 import { file_signalbox_v1_incident_event } from "./incident_event_pb.ts";
 import type { KillSwitchFlipped, PolicyPut } from "./policy_event_pb.ts";
@@ -22,7 +26,7 @@ import type { QueueUpdated } from "./queue_event_pb.ts";
 import { file_signalbox_v1_queue_event } from "./queue_event_pb.ts";
 import type { CursorMoved, MessageEdited, MessagePosted, MessageRedacted, RoomArchived, RoomCreated, RoomMemberAdded, RoomMemberRemoved, RoomUpdated, ThreadCreated } from "./room_event_pb.ts";
 import { file_signalbox_v1_room_event } from "./room_event_pb.ts";
-import type { RunApprovalDecided, RunAttemptFailed, RunCanceled, RunChildEnded, RunClaimed, RunCreated, RunFailed, RunLeaseExpired, RunMessageReceived, RunPaused, RunPauseRequested, RunReleased, RunResumed, RunSucceeded, RunSuspended, RunWoken, StepCompleted, StepFailed, StepReused, StepStarted, ToolCallDenied, ToolCallFailed, ToolCallGated, ToolCallReconciled, ToolCallReused, ToolCallStarted, ToolCallSucceeded } from "./run_event_pb.ts";
+import type { RunApprovalDecided, RunArtifactAdded, RunAttemptFailed, RunCanceled, RunChildEnded, RunClaimed, RunCreated, RunFailed, RunLeaseExpired, RunMessageReceived, RunPaused, RunPauseRequested, RunReleased, RunResumed, RunSucceeded, RunSuspended, RunWoken, StepCompleted, StepFailed, StepReused, StepStarted, ToolCallDenied, ToolCallFailed, ToolCallGated, ToolCallReconciled, ToolCallReused, ToolCallStarted, ToolCallSucceeded } from "./run_event_pb.ts";
 import { file_signalbox_v1_run_event } from "./run_event_pb.ts";
 import type { ScheduleArchived, ScheduleCreated, ScheduleFired, ScheduleUpdated } from "./schedule_event_pb.ts";
 import { file_signalbox_v1_schedule_event } from "./schedule_event_pb.ts";
@@ -34,7 +38,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file signalbox/v1/event.proto.
  */
 export const file_signalbox_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChhzaWduYWxib3gvdjEvZXZlbnQucHJvdG8SDHNpZ25hbGJveC52MSKoHwoFRXZlbnQSEAoIZXZlbnRfaWQYASABKAkSEAoIcG9zaXRpb24YAiABKAQSFAoMd29ya3NwYWNlX2lkGAMgASgJEg8KB3Jvb21faWQYBCABKAkSJwoGc3RyZWFtGAUgASgLMhcuc2lnbmFsYm94LnYxLlN0cmVhbVJlZhIXCg9zdHJlYW1fc2VxdWVuY2UYBiABKAQSDAoEdHlwZRgHIAEoCRImCgVhY3RvchgIIAEoCzIXLnNpZ25hbGJveC52MS5QcmluY2lwYWwSIAoEem9uZRgJIAEoDjISLnNpZ25hbGJveC52MS5ab25lEhYKDmNvcnJlbGF0aW9uX2lkGAogASgJEhQKDGNhdXNhdGlvbl9pZBgLIAEoCRITCgt0cmFjZXBhcmVudBgMIAEoCRIvCgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJcHJldl9oYXNoGA4gASgMEgwKBGhhc2gYDyABKAwSEQoJdGhyZWFkX2lkGBAgASgJEi8KC3J1bl9jcmVhdGVkGBQgASgLMhguc2lnbmFsYm94LnYxLlJ1bkNyZWF0ZWRIABIvCgtydW5fY2xhaW1lZBgVIAEoCzIYLnNpZ25hbGJveC52MS5SdW5DbGFpbWVkSAASMQoMcnVuX3JlbGVhc2VkGBYgASgLMhkuc2lnbmFsYm94LnYxLlJ1blJlbGVhc2VkSAASPAoScnVuX2F0dGVtcHRfZmFpbGVkGBcgASgLMh4uc2lnbmFsYm94LnYxLlJ1bkF0dGVtcHRGYWlsZWRIABI6ChFydW5fbGVhc2VfZXhwaXJlZBgYIAEoCzIdLnNpZ25hbGJveC52MS5SdW5MZWFzZUV4cGlyZWRIABIzCg1ydW5fc3VjY2VlZGVkGBkgASgLMhouc2lnbmFsYm94LnYxLlJ1blN1Y2NlZWRlZEgAEi0KCnJ1bl9mYWlsZWQYGiABKAsyFy5zaWduYWxib3gudjEuUnVuRmFpbGVkSAASMQoMcnVuX2NhbmNlbGVkGBsgASgLMhkuc2lnbmFsYm94LnYxLlJ1bkNhbmNlbGVkSAASMwoNcnVuX3N1c3BlbmRlZBgcIAEoCzIaLnNpZ25hbGJveC52MS5SdW5TdXNwZW5kZWRIABIrCglydW5fd29rZW4YHSABKAsyFi5zaWduYWxib3gudjEuUnVuV29rZW5IABI2Cg9ydW5fY2hpbGRfZW5kZWQYHiABKAsyGy5zaWduYWxib3gudjEuUnVuQ2hpbGRFbmRlZEgAEkAKFHJ1bl9tZXNzYWdlX3JlY2VpdmVkGB8gASgLMiAuc2lnbmFsYm94LnYxLlJ1bk1lc3NhZ2VSZWNlaXZlZEgAEj4KE3J1bl9wYXVzZV9yZXF1ZXN0ZWQYICABKAsyHy5zaWduYWxib3gudjEuUnVuUGF1c2VSZXF1ZXN0ZWRIABItCgpydW5fcGF1c2VkGCEgASgLMhcuc2lnbmFsYm94LnYxLlJ1blBhdXNlZEgAEi8KC3J1bl9yZXN1bWVkGCIgASgLMhguc2lnbmFsYm94LnYxLlJ1blJlc3VtZWRIABJAChRydW5fYXBwcm92YWxfZGVjaWRlZBgjIAEoCzIgLnNpZ25hbGJveC52MS5SdW5BcHByb3ZhbERlY2lkZWRIABIxCgxzdGVwX3N0YXJ0ZWQYKCABKAsyGS5zaWduYWxib3gudjEuU3RlcFN0YXJ0ZWRIABI1Cg5zdGVwX2NvbXBsZXRlZBgpIAEoCzIbLnNpZ25hbGJveC52MS5TdGVwQ29tcGxldGVkSAASLwoLc3RlcF9mYWlsZWQYKiABKAsyGC5zaWduYWxib3gudjEuU3RlcEZhaWxlZEgAEi8KC3N0ZXBfcmV1c2VkGCsgASgLMhguc2lnbmFsYm94LnYxLlN0ZXBSZXVzZWRIABI6ChF0b29sX2NhbGxfc3RhcnRlZBgyIAEoCzIdLnNpZ25hbGJveC52MS5Ub29sQ2FsbFN0YXJ0ZWRIABI+ChN0b29sX2NhbGxfc3VjY2VlZGVkGDMgASgLMh8uc2lnbmFsYm94LnYxLlRvb2xDYWxsU3VjY2VlZGVkSAASOAoQdG9vbF9jYWxsX2ZhaWxlZBg0IAEoCzIcLnNpZ25hbGJveC52MS5Ub29sQ2FsbEZhaWxlZEgAEkAKFHRvb2xfY2FsbF9yZWNvbmNpbGVkGDUgASgLMiAuc2lnbmFsYm94LnYxLlRvb2xDYWxsUmVjb25jaWxlZEgAEjgKEHRvb2xfY2FsbF9yZXVzZWQYNiABKAsyHC5zaWduYWxib3gudjEuVG9vbENhbGxSZXVzZWRIABI2Cg90b29sX2NhbGxfZ2F0ZWQYNyABKAsyGy5zaWduYWxib3gudjEuVG9vbENhbGxHYXRlZEgAEjgKEHRvb2xfY2FsbF9kZW5pZWQYOCABKAsyHC5zaWduYWxib3gudjEuVG9vbENhbGxEZW5pZWRIABIzCg1hZ2VudF9jcmVhdGVkGDwgASgLMhouc2lnbmFsYm94LnYxLkFnZW50Q3JlYXRlZEgAEjMKDWFnZW50X3VwZGF0ZWQYPSABKAsyGi5zaWduYWxib3gudjEuQWdlbnRVcGRhdGVkSAASNQoOYWdlbnRfYXJjaGl2ZWQYPiABKAsyGy5zaWduYWxib3gudjEuQWdlbnRBcmNoaXZlZEgAEjMKDXF1ZXVlX3VwZGF0ZWQYRiABKAsyGi5zaWduYWxib3gudjEuUXVldWVVcGRhdGVkSAASOQoQc2NoZWR1bGVfY3JlYXRlZBhQIAEoCzIdLnNpZ25hbGJveC52MS5TY2hlZHVsZUNyZWF0ZWRIABI5ChBzY2hlZHVsZV91cGRhdGVkGFEgASgLMh0uc2lnbmFsYm94LnYxLlNjaGVkdWxlVXBkYXRlZEgAEjUKDnNjaGVkdWxlX2ZpcmVkGFIgASgLMhsuc2lnbmFsYm94LnYxLlNjaGVkdWxlRmlyZWRIABI7ChFzY2hlZHVsZV9hcmNoaXZlZBhTIAEoCzIeLnNpZ25hbGJveC52MS5TY2hlZHVsZUFyY2hpdmVkSAASOwoRc2Vzc2lvbl9jb21wYWN0ZWQYWiABKAsyHi5zaWduYWxib3gudjEuU2Vzc2lvbkNvbXBhY3RlZEgAEjUKDmRvY3VtZW50X2FkZGVkGGQgASgLMhsuc2lnbmFsYm94LnYxLkRvY3VtZW50QWRkZWRIABI5ChBkb2N1bWVudF9kZWxldGVkGGUgASgLMh0uc2lnbmFsYm94LnYxLkRvY3VtZW50RGVsZXRlZEgAEjEKDHJvb21fY3JlYXRlZBhuIAEoCzIZLnNpZ25hbGJveC52MS5Sb29tQ3JlYXRlZEgAEjEKDHJvb21fdXBkYXRlZBhvIAEoCzIZLnNpZ25hbGJveC52MS5Sb29tVXBkYXRlZEgAEjMKDXJvb21fYXJjaGl2ZWQYcCABKAsyGi5zaWduYWxib3gudjEuUm9vbUFyY2hpdmVkSAASOgoRcm9vbV9tZW1iZXJfYWRkZWQYcSABKAsyHS5zaWduYWxib3gudjEuUm9vbU1lbWJlckFkZGVkSAASPgoTcm9vbV9tZW1iZXJfcmVtb3ZlZBhyIAEoCzIfLnNpZ25hbGJveC52MS5Sb29tTWVtYmVyUmVtb3ZlZEgAEjUKDnRocmVhZF9jcmVhdGVkGHggASgLMhsuc2lnbmFsYm94LnYxLlRocmVhZENyZWF0ZWRIABI1Cg5tZXNzYWdlX3Bvc3RlZBh5IAEoCzIbLnNpZ25hbGJveC52MS5NZXNzYWdlUG9zdGVkSAASNQoObWVzc2FnZV9lZGl0ZWQYeiABKAsyGy5zaWduYWxib3gudjEuTWVzc2FnZUVkaXRlZEgAEjkKEG1lc3NhZ2VfcmVkYWN0ZWQYeyABKAsyHS5zaWduYWxib3gudjEuTWVzc2FnZVJlZGFjdGVkSAASMQoMY3Vyc29yX21vdmVkGHwgASgLMhkuc2lnbmFsYm94LnYxLkN1cnNvck1vdmVkSAASLgoKcG9saWN5X3B1dBiCASABKAsyFy5zaWduYWxib3gudjEuUG9saWN5UHV0SAASPwoTa2lsbF9zd2l0Y2hfZmxpcHBlZBiDASABKAsyHy5zaWduYWxib3gudjEuS2lsbFN3aXRjaEZsaXBwZWRIABI+ChJhcHByb3ZhbF9yZXF1ZXN0ZWQYjAEgASgLMh8uc2lnbmFsYm94LnYxLkFwcHJvdmFsUmVxdWVzdGVkSAASOgoQYXBwcm92YWxfZGVjaWRlZBiNASABKAsyHS5zaWduYWxib3gudjEuQXBwcm92YWxEZWNpZGVkSAASOAoPYXBwcm92YWxfZWRpdGVkGI4BIAEoCzIcLnNpZ25hbGJveC52MS5BcHByb3ZhbEVkaXRlZEgAEj4KEmFwcHJvdmFsX2RlbGVnYXRlZBiPASABKAsyHy5zaWduYWxib3gudjEuQXBwcm92YWxEZWxlZ2F0ZWRIABI+ChJhcHByb3ZhbF9lc2NhbGF0ZWQYkAEgASgLMh8uc2lnbmFsYm94LnYxLkFwcHJvdmFsRXNjYWxhdGVkSAASOgoQYXBwcm92YWxfZXhwaXJlZBiRASABKAsyHS5zaWduYWxib3gudjEuQXBwcm92YWxFeHBpcmVkSAASPAoRYXBwcm92YWxfY2FuY2VsZWQYkgEgASgLMh4uc2lnbmFsYm94LnYxLkFwcHJvdmFsQ2FuY2VsZWRIABI8ChFhcHByb3ZhbF9jb25zdW1lZBiTASABKAsyHi5zaWduYWxib3gudjEuQXBwcm92YWxDb25zdW1lZEgAEjgKD2luY2lkZW50X29wZW5lZBiWASABKAsyHC5zaWduYWxib3gudjEuSW5jaWRlbnRPcGVuZWRIABI8ChFpbmNpZGVudF9yZWN1cnJlZBiXASABKAsyHi5zaWduYWxib3gudjEuSW5jaWRlbnRSZWN1cnJlZEgAEkQKFWluY2lkZW50X2Fja25vd2xlZGdlZBiYASABKAsyIi5zaWduYWxib3gudjEuSW5jaWRlbnRBY2tub3dsZWRnZWRIABI/ChNpbmNpZGVudF9ub3RlX2FkZGVkGJkBIAEoCzIfLnNpZ25hbGJveC52MS5JbmNpZGVudE5vdGVBZGRlZEgAEjwKEWluY2lkZW50X3Jlc29sdmVkGJoBIAEoCzIeLnNpZ25hbGJveC52MS5JbmNpZGVudFJlc29sdmVkSABCCQoHcGF5bG9hZCIlCglTdHJlYW1SZWYSDAoEdHlwZRgBIAEoCRIKCgJpZBgCIAEoCWIGcHJvdG8z", [file_google_protobuf_timestamp, file_signalbox_v1_agent_event, file_signalbox_v1_approval_event, file_signalbox_v1_common, file_signalbox_v1_document_event, file_signalbox_v1_incident_event, file_signalbox_v1_policy_event, file_signalbox_v1_queue_event, file_signalbox_v1_room_event, file_signalbox_v1_run_event, file_signalbox_v1_schedule_event, file_signalbox_v1_session_event]);
+  fileDesc("ChhzaWduYWxib3gvdjEvZXZlbnQucHJvdG8SDHNpZ25hbGJveC52MSLOJwoFRXZlbnQSEAoIZXZlbnRfaWQYASABKAkSEAoIcG9zaXRpb24YAiABKAQSFAoMd29ya3NwYWNlX2lkGAMgASgJEg8KB3Jvb21faWQYBCABKAkSJwoGc3RyZWFtGAUgASgLMhcuc2lnbmFsYm94LnYxLlN0cmVhbVJlZhIXCg9zdHJlYW1fc2VxdWVuY2UYBiABKAQSDAoEdHlwZRgHIAEoCRImCgVhY3RvchgIIAEoCzIXLnNpZ25hbGJveC52MS5QcmluY2lwYWwSIAoEem9uZRgJIAEoDjISLnNpZ25hbGJveC52MS5ab25lEhYKDmNvcnJlbGF0aW9uX2lkGAogASgJEhQKDGNhdXNhdGlvbl9pZBgLIAEoCRITCgt0cmFjZXBhcmVudBgMIAEoCRIvCgtjcmVhdGVfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJcHJldl9oYXNoGA4gASgMEgwKBGhhc2gYDyABKAwSEQoJdGhyZWFkX2lkGBAgASgJEi8KC3J1bl9jcmVhdGVkGBQgASgLMhguc2lnbmFsYm94LnYxLlJ1bkNyZWF0ZWRIABIvCgtydW5fY2xhaW1lZBgVIAEoCzIYLnNpZ25hbGJveC52MS5SdW5DbGFpbWVkSAASMQoMcnVuX3JlbGVhc2VkGBYgASgLMhkuc2lnbmFsYm94LnYxLlJ1blJlbGVhc2VkSAASPAoScnVuX2F0dGVtcHRfZmFpbGVkGBcgASgLMh4uc2lnbmFsYm94LnYxLlJ1bkF0dGVtcHRGYWlsZWRIABI6ChFydW5fbGVhc2VfZXhwaXJlZBgYIAEoCzIdLnNpZ25hbGJveC52MS5SdW5MZWFzZUV4cGlyZWRIABIzCg1ydW5fc3VjY2VlZGVkGBkgASgLMhouc2lnbmFsYm94LnYxLlJ1blN1Y2NlZWRlZEgAEi0KCnJ1bl9mYWlsZWQYGiABKAsyFy5zaWduYWxib3gudjEuUnVuRmFpbGVkSAASMQoMcnVuX2NhbmNlbGVkGBsgASgLMhkuc2lnbmFsYm94LnYxLlJ1bkNhbmNlbGVkSAASMwoNcnVuX3N1c3BlbmRlZBgcIAEoCzIaLnNpZ25hbGJveC52MS5SdW5TdXNwZW5kZWRIABIrCglydW5fd29rZW4YHSABKAsyFi5zaWduYWxib3gudjEuUnVuV29rZW5IABI2Cg9ydW5fY2hpbGRfZW5kZWQYHiABKAsyGy5zaWduYWxib3gudjEuUnVuQ2hpbGRFbmRlZEgAEkAKFHJ1bl9tZXNzYWdlX3JlY2VpdmVkGB8gASgLMiAuc2lnbmFsYm94LnYxLlJ1bk1lc3NhZ2VSZWNlaXZlZEgAEj4KE3J1bl9wYXVzZV9yZXF1ZXN0ZWQYICABKAsyHy5zaWduYWxib3gudjEuUnVuUGF1c2VSZXF1ZXN0ZWRIABItCgpydW5fcGF1c2VkGCEgASgLMhcuc2lnbmFsYm94LnYxLlJ1blBhdXNlZEgAEi8KC3J1bl9yZXN1bWVkGCIgASgLMhguc2lnbmFsYm94LnYxLlJ1blJlc3VtZWRIABJAChRydW5fYXBwcm92YWxfZGVjaWRlZBgjIAEoCzIgLnNpZ25hbGJveC52MS5SdW5BcHByb3ZhbERlY2lkZWRIABI8ChJydW5fYXJ0aWZhY3RfYWRkZWQYJCABKAsyHi5zaWduYWxib3gudjEuUnVuQXJ0aWZhY3RBZGRlZEgAEjEKDHN0ZXBfc3RhcnRlZBgoIAEoCzIZLnNpZ25hbGJveC52MS5TdGVwU3RhcnRlZEgAEjUKDnN0ZXBfY29tcGxldGVkGCkgASgLMhsuc2lnbmFsYm94LnYxLlN0ZXBDb21wbGV0ZWRIABIvCgtzdGVwX2ZhaWxlZBgqIAEoCzIYLnNpZ25hbGJveC52MS5TdGVwRmFpbGVkSAASLwoLc3RlcF9yZXVzZWQYKyABKAsyGC5zaWduYWxib3gudjEuU3RlcFJldXNlZEgAEjoKEXRvb2xfY2FsbF9zdGFydGVkGDIgASgLMh0uc2lnbmFsYm94LnYxLlRvb2xDYWxsU3RhcnRlZEgAEj4KE3Rvb2xfY2FsbF9zdWNjZWVkZWQYMyABKAsyHy5zaWduYWxib3gudjEuVG9vbENhbGxTdWNjZWVkZWRIABI4ChB0b29sX2NhbGxfZmFpbGVkGDQgASgLMhwuc2lnbmFsYm94LnYxLlRvb2xDYWxsRmFpbGVkSAASQAoUdG9vbF9jYWxsX3JlY29uY2lsZWQYNSABKAsyIC5zaWduYWxib3gudjEuVG9vbENhbGxSZWNvbmNpbGVkSAASOAoQdG9vbF9jYWxsX3JldXNlZBg2IAEoCzIcLnNpZ25hbGJveC52MS5Ub29sQ2FsbFJldXNlZEgAEjYKD3Rvb2xfY2FsbF9nYXRlZBg3IAEoCzIbLnNpZ25hbGJveC52MS5Ub29sQ2FsbEdhdGVkSAASOAoQdG9vbF9jYWxsX2RlbmllZBg4IAEoCzIcLnNpZ25hbGJveC52MS5Ub29sQ2FsbERlbmllZEgAEjMKDWFnZW50X2NyZWF0ZWQYPCABKAsyGi5zaWduYWxib3gudjEuQWdlbnRDcmVhdGVkSAASMwoNYWdlbnRfdXBkYXRlZBg9IAEoCzIaLnNpZ25hbGJveC52MS5BZ2VudFVwZGF0ZWRIABI1Cg5hZ2VudF9hcmNoaXZlZBg+IAEoCzIbLnNpZ25hbGJveC52MS5BZ2VudEFyY2hpdmVkSAASMwoNcXVldWVfdXBkYXRlZBhGIAEoCzIaLnNpZ25hbGJveC52MS5RdWV1ZVVwZGF0ZWRIABI5ChBzY2hlZHVsZV9jcmVhdGVkGFAgASgLMh0uc2lnbmFsYm94LnYxLlNjaGVkdWxlQ3JlYXRlZEgAEjkKEHNjaGVkdWxlX3VwZGF0ZWQYUSABKAsyHS5zaWduYWxib3gudjEuU2NoZWR1bGVVcGRhdGVkSAASNQoOc2NoZWR1bGVfZmlyZWQYUiABKAsyGy5zaWduYWxib3gudjEuU2NoZWR1bGVGaXJlZEgAEjsKEXNjaGVkdWxlX2FyY2hpdmVkGFMgASgLMh4uc2lnbmFsYm94LnYxLlNjaGVkdWxlQXJjaGl2ZWRIABI7ChFzZXNzaW9uX2NvbXBhY3RlZBhaIAEoCzIeLnNpZ25hbGJveC52MS5TZXNzaW9uQ29tcGFjdGVkSAASNQoOZG9jdW1lbnRfYWRkZWQYZCABKAsyGy5zaWduYWxib3gudjEuRG9jdW1lbnRBZGRlZEgAEjkKEGRvY3VtZW50X2RlbGV0ZWQYZSABKAsyHS5zaWduYWxib3gudjEuRG9jdW1lbnREZWxldGVkSAASMQoMcm9vbV9jcmVhdGVkGG4gASgLMhkuc2lnbmFsYm94LnYxLlJvb21DcmVhdGVkSAASMQoMcm9vbV91cGRhdGVkGG8gASgLMhkuc2lnbmFsYm94LnYxLlJvb21VcGRhdGVkSAASMwoNcm9vbV9hcmNoaXZlZBhwIAEoCzIaLnNpZ25hbGJveC52MS5Sb29tQXJjaGl2ZWRIABI6ChFyb29tX21lbWJlcl9hZGRlZBhxIAEoCzIdLnNpZ25hbGJveC52MS5Sb29tTWVtYmVyQWRkZWRIABI+ChNyb29tX21lbWJlcl9yZW1vdmVkGHIgASgLMh8uc2lnbmFsYm94LnYxLlJvb21NZW1iZXJSZW1vdmVkSAASNQoOdGhyZWFkX2NyZWF0ZWQYeCABKAsyGy5zaWduYWxib3gudjEuVGhyZWFkQ3JlYXRlZEgAEjUKDm1lc3NhZ2VfcG9zdGVkGHkgASgLMhsuc2lnbmFsYm94LnYxLk1lc3NhZ2VQb3N0ZWRIABI1Cg5tZXNzYWdlX2VkaXRlZBh6IAEoCzIbLnNpZ25hbGJveC52MS5NZXNzYWdlRWRpdGVkSAASOQoQbWVzc2FnZV9yZWRhY3RlZBh7IAEoCzIdLnNpZ25hbGJveC52MS5NZXNzYWdlUmVkYWN0ZWRIABIxCgxjdXJzb3JfbW92ZWQYfCABKAsyGS5zaWduYWxib3gudjEuQ3Vyc29yTW92ZWRIABIuCgpwb2xpY3lfcHV0GIIBIAEoCzIXLnNpZ25hbGJveC52MS5Qb2xpY3lQdXRIABI/ChNraWxsX3N3aXRjaF9mbGlwcGVkGIMBIAEoCzIfLnNpZ25hbGJveC52MS5LaWxsU3dpdGNoRmxpcHBlZEgAEj4KEmFwcHJvdmFsX3JlcXVlc3RlZBiMASABKAsyHy5zaWduYWxib3gudjEuQXBwcm92YWxSZXF1ZXN0ZWRIABI6ChBhcHByb3ZhbF9kZWNpZGVkGI0BIAEoCzIdLnNpZ25hbGJveC52MS5BcHByb3ZhbERlY2lkZWRIABI4Cg9hcHByb3ZhbF9lZGl0ZWQYjgEgASgLMhwuc2lnbmFsYm94LnYxLkFwcHJvdmFsRWRpdGVkSAASPgoSYXBwcm92YWxfZGVsZWdhdGVkGI8BIAEoCzIfLnNpZ25hbGJveC52MS5BcHByb3ZhbERlbGVnYXRlZEgAEj4KEmFwcHJvdmFsX2VzY2FsYXRlZBiQASABKAsyHy5zaWduYWxib3gudjEuQXBwcm92YWxFc2NhbGF0ZWRIABI6ChBhcHByb3ZhbF9leHBpcmVkGJEBIAEoCzIdLnNpZ25hbGJveC52MS5BcHByb3ZhbEV4cGlyZWRIABI8ChFhcHByb3ZhbF9jYW5jZWxlZBiSASABKAsyHi5zaWduYWxib3gudjEuQXBwcm92YWxDYW5jZWxlZEgAEjwKEWFwcHJvdmFsX2NvbnN1bWVkGJMBIAEoCzIeLnNpZ25hbGJveC52MS5BcHByb3ZhbENvbnN1bWVkSAASOAoPaW5jaWRlbnRfb3BlbmVkGJYBIAEoCzIcLnNpZ25hbGJveC52MS5JbmNpZGVudE9wZW5lZEgAEjwKEWluY2lkZW50X3JlY3VycmVkGJcBIAEoCzIeLnNpZ25hbGJveC52MS5JbmNpZGVudFJlY3VycmVkSAASRAoVaW5jaWRlbnRfYWNrbm93bGVkZ2VkGJgBIAEoCzIiLnNpZ25hbGJveC52MS5JbmNpZGVudEFja25vd2xlZGdlZEgAEj8KE2luY2lkZW50X25vdGVfYWRkZWQYmQEgASgLMh8uc2lnbmFsYm94LnYxLkluY2lkZW50Tm90ZUFkZGVkSAASPAoRaW5jaWRlbnRfcmVzb2x2ZWQYmgEgASgLMh4uc2lnbmFsYm94LnYxLkluY2lkZW50UmVzb2x2ZWRIABI6ChBhcnRpZmFjdF9jcmVhdGVkGKABIAEoCzIdLnNpZ25hbGJveC52MS5BcnRpZmFjdENyZWF0ZWRIABI6ChBhcnRpZmFjdF9kZWxldGVkGKEBIAEoCzIdLnNpZ25hbGJveC52MS5BcnRpZmFjdERlbGV0ZWRIABI8ChFhcnRpZmFjdF9yZXN0b3JlZBiiASABKAsyHi5zaWduYWxib3gudjEuQXJ0aWZhY3RSZXN0b3JlZEgAEjoKEGFydGlmYWN0X2V4cGlyZWQYowEgASgLMh0uc2lnbmFsYm94LnYxLkFydGlmYWN0RXhwaXJlZEgAEjgKD2FydGlmYWN0X3B1cmdlZBikASABKAsyHC5zaWduYWxib3gudjEuQXJ0aWZhY3RQdXJnZWRIABI0Cg1hcnRpZmFjdF9oZWxkGKUBIAEoCzIaLnNpZ25hbGJveC52MS5BcnRpZmFjdEhlbGRIABJFChZhcnRpZmFjdF9ob2xkX3JlbGVhc2VkGKYBIAEoCzIiLnNpZ25hbGJveC52MS5BcnRpZmFjdEhvbGRSZWxlYXNlZEgAEjoKEGFydGlmYWN0X2dyYW50ZWQYpwEgASgLMh0uc2lnbmFsYm94LnYxLkFydGlmYWN0R3JhbnRlZEgAEkUKFmFydGlmYWN0X2dyYW50X3Jldm9rZWQYqAEgASgLMiIuc2lnbmFsYm94LnYxLkFydGlmYWN0R3JhbnRSZXZva2VkSAASQwoVYXJ0aWZhY3RfbGlua19jcmVhdGVkGKkBIAEoCzIhLnNpZ25hbGJveC52MS5BcnRpZmFjdExpbmtDcmVhdGVkSAASQwoVYXJ0aWZhY3RfbGlua19yZXZva2VkGKoBIAEoCzIhLnNpZ25hbGJveC52MS5BcnRpZmFjdExpbmtSZXZva2VkSAASPAoRYXJ0aWZhY3RfYWNjZXNzZWQYqwEgASgLMh4uc2lnbmFsYm94LnYxLkFydGlmYWN0QWNjZXNzZWRIABJDChV3b3Jrc3BhY2Vfa2V5X3JvdGF0ZWQYrAEgASgLMiEuc2lnbmFsYm94LnYxLldvcmtzcGFjZUtleVJvdGF0ZWRIABJHChd3b3Jrc3BhY2Vfa2V5X2Rlc3Ryb3llZBitASABKAsyIy5zaWduYWxib3gudjEuV29ya3NwYWNlS2V5RGVzdHJveWVkSAASLAoJc3VpdGVfcHV0GLQBIAEoCzIWLnNpZ25hbGJveC52MS5TdWl0ZVB1dEgAEjYKDnN1aXRlX2FyY2hpdmVkGLUBIAEoCzIbLnNpZ25hbGJveC52MS5TdWl0ZUFyY2hpdmVkSABCCQoHcGF5bG9hZCIlCglTdHJlYW1SZWYSDAoEdHlwZRgBIAEoCRIKCgJpZBgCIAEoCWIGcHJvdG8z", [file_google_protobuf_timestamp, file_signalbox_v1_agent_event, file_signalbox_v1_approval_event, file_signalbox_v1_artifact_event, file_signalbox_v1_common, file_signalbox_v1_document_event, file_signalbox_v1_eval_event, file_signalbox_v1_incident_event, file_signalbox_v1_policy_event, file_signalbox_v1_queue_event, file_signalbox_v1_room_event, file_signalbox_v1_run_event, file_signalbox_v1_schedule_event, file_signalbox_v1_session_event]);
 
 /**
  * Event is one immutable fact in the log.
@@ -290,6 +294,14 @@ export type Event = Message<"signalbox.v1.Event"> & {
      */
     value: RunApprovalDecided;
     case: "runApprovalDecided";
+  } | {
+    /**
+     * run.artifact_added
+     *
+     * @generated from field: signalbox.v1.RunArtifactAdded run_artifact_added = 36;
+     */
+    value: RunArtifactAdded;
+    case: "runArtifactAdded";
   } | {
     /**
      * step.started
@@ -666,6 +678,134 @@ export type Event = Message<"signalbox.v1.Event"> & {
      */
     value: IncidentResolved;
     case: "incidentResolved";
+  } | {
+    /**
+     * artifact.created
+     *
+     * @generated from field: signalbox.v1.ArtifactCreated artifact_created = 160;
+     */
+    value: ArtifactCreated;
+    case: "artifactCreated";
+  } | {
+    /**
+     * artifact.deleted
+     *
+     * @generated from field: signalbox.v1.ArtifactDeleted artifact_deleted = 161;
+     */
+    value: ArtifactDeleted;
+    case: "artifactDeleted";
+  } | {
+    /**
+     * artifact.restored
+     *
+     * @generated from field: signalbox.v1.ArtifactRestored artifact_restored = 162;
+     */
+    value: ArtifactRestored;
+    case: "artifactRestored";
+  } | {
+    /**
+     * artifact.expired
+     *
+     * @generated from field: signalbox.v1.ArtifactExpired artifact_expired = 163;
+     */
+    value: ArtifactExpired;
+    case: "artifactExpired";
+  } | {
+    /**
+     * artifact.purged
+     *
+     * @generated from field: signalbox.v1.ArtifactPurged artifact_purged = 164;
+     */
+    value: ArtifactPurged;
+    case: "artifactPurged";
+  } | {
+    /**
+     * artifact.held
+     *
+     * @generated from field: signalbox.v1.ArtifactHeld artifact_held = 165;
+     */
+    value: ArtifactHeld;
+    case: "artifactHeld";
+  } | {
+    /**
+     * artifact.hold_released
+     *
+     * @generated from field: signalbox.v1.ArtifactHoldReleased artifact_hold_released = 166;
+     */
+    value: ArtifactHoldReleased;
+    case: "artifactHoldReleased";
+  } | {
+    /**
+     * artifact.granted
+     *
+     * @generated from field: signalbox.v1.ArtifactGranted artifact_granted = 167;
+     */
+    value: ArtifactGranted;
+    case: "artifactGranted";
+  } | {
+    /**
+     * artifact.grant_revoked
+     *
+     * @generated from field: signalbox.v1.ArtifactGrantRevoked artifact_grant_revoked = 168;
+     */
+    value: ArtifactGrantRevoked;
+    case: "artifactGrantRevoked";
+  } | {
+    /**
+     * artifact.link_created
+     *
+     * @generated from field: signalbox.v1.ArtifactLinkCreated artifact_link_created = 169;
+     */
+    value: ArtifactLinkCreated;
+    case: "artifactLinkCreated";
+  } | {
+    /**
+     * artifact.link_revoked
+     *
+     * @generated from field: signalbox.v1.ArtifactLinkRevoked artifact_link_revoked = 170;
+     */
+    value: ArtifactLinkRevoked;
+    case: "artifactLinkRevoked";
+  } | {
+    /**
+     * artifact.accessed
+     *
+     * @generated from field: signalbox.v1.ArtifactAccessed artifact_accessed = 171;
+     */
+    value: ArtifactAccessed;
+    case: "artifactAccessed";
+  } | {
+    /**
+     * workspace_key.rotated
+     *
+     * @generated from field: signalbox.v1.WorkspaceKeyRotated workspace_key_rotated = 172;
+     */
+    value: WorkspaceKeyRotated;
+    case: "workspaceKeyRotated";
+  } | {
+    /**
+     * workspace_key.destroyed
+     *
+     * @generated from field: signalbox.v1.WorkspaceKeyDestroyed workspace_key_destroyed = 173;
+     */
+    value: WorkspaceKeyDestroyed;
+    case: "workspaceKeyDestroyed";
+  } | {
+    /**
+     * suite.put
+     *
+     * @generated from field: signalbox.v1.SuitePut suite_put = 180;
+     */
+    value: SuitePut;
+    case: "suitePut";
+  } | {
+    /**
+     * suite.archived
+     *
+     * @generated from field: signalbox.v1.SuiteArchived suite_archived = 181;
+     */
+    value: SuiteArchived;
+    case: "suiteArchived";
   } | { case: undefined; value?: undefined };
 };
 
@@ -684,7 +824,8 @@ export const EventSchema: GenMessage<Event> = /*@__PURE__*/
 export type StreamRef = Message<"signalbox.v1.StreamRef"> & {
   /**
    * type is the kind of aggregate: `run`, `agent`, `queue`, `schedule`, `session`, `document`,
-   * `room`, `thread`, `message`, `cursor`, `policy`, `kill_switch`, `approval`, `incident`.
+   * `room`, `thread`, `message`, `cursor`, `policy`, `kill_switch`, `approval`, `incident`,
+   * `artifact`, `artifact_access`, `workspace_key`, `suite`.
    *
    * @generated from field: string type = 1;
    */

@@ -8,6 +8,8 @@ import type { Duration, Timestamp, Value } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { ApprovalStatus } from "./approval_pb.ts";
 import { file_signalbox_v1_approval } from "./approval_pb.ts";
+import type { ArtifactCreated } from "./artifact_event_pb.ts";
+import { file_signalbox_v1_artifact_event } from "./artifact_event_pb.ts";
 import type { Principal, Usage } from "./common_pb.ts";
 import { file_signalbox_v1_common } from "./common_pb.ts";
 import type { PolicyDecision } from "./policy_pb.ts";
@@ -20,7 +22,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file signalbox/v1/run_event.proto.
  */
 export const file_signalbox_v1_run_event: GenFile = /*@__PURE__*/
-  fileDesc("ChxzaWduYWxib3gvdjEvcnVuX2V2ZW50LnByb3RvEgxzaWduYWxib3gudjEiogQKClJ1bkNyZWF0ZWQSEAoIYWdlbnRfaWQYASABKAkSDwoHaGFuZGxlchgCIAEoCRINCgVxdWV1ZRgDIAEoCRIlCgVpbnB1dBgEIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRI0CgZsYWJlbHMYBSADKAsyJC5zaWduYWxib3gudjEuUnVuQ3JlYXRlZC5MYWJlbHNFbnRyeRIvCgxyZXRyeV9wb2xpY3kYBiABKAsyGS5zaWduYWxib3gudjEuUmV0cnlQb2xpY3kSLwoMbWF4X2R1cmF0aW9uGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCXRocmVhZF9pZBgIIAEoCRISCgpzZXNzaW9uX2lkGAkgASgJEhUKDXBhcmVudF9ydW5faWQYCiABKAkSFgoOcmVxdWVzdF9kaWdlc3QYCyABKAwSEAoIcHJpb3JpdHkYDCABKA0SFwoPY29uY3VycmVuY3lfa2V5GA0gASgJEiQKBmJ1ZGdldBgOIAEoCzIULnNpZ25hbGJveC52MS5CdWRnZXQSDQoFZGVwdGgYDyABKA0SEwoLYmFzZV9ydW5faWQYECABKAkSFQoNYmFzZV9wb3NpdGlvbhgRIAEoBBISCgptZXNzYWdlX2lkGBIgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEidQoITGVhc2VFbmQSEAoIbGVhc2VfaWQYASABKAkSGgoSYWJhbmRvbmVkX3N0ZXBfaWRzGAIgAygJEhwKFGZhaWxlZF90b29sX2NhbGxfaWRzGAMgAygJEh0KFXVua25vd25fdG9vbF9jYWxsX2lkcxgEIAMoCSKmAQoKUnVuQ2xhaW1lZBIPCgdhdHRlbXB0GAEgASgNEhAKCGxlYXNlX2lkGAIgASgJEhEKCXdvcmtlcl9pZBgDIAEoCRIOCgZqb2JfaWQYBCABKAkSLAoJbGVhc2VfdHRsGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiQKBGxvc3QYBiABKAsyFi5zaWduYWxib3gudjEuTGVhc2VFbmQieAoLUnVuUmVsZWFzZWQSJQoFbGVhc2UYASABKAsyFi5zaWduYWxib3gudjEuTGVhc2VFbmQSDgoGcmVhc29uGAIgASgJEjIKDmF2YWlsYWJsZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKUAQoQUnVuQXR0ZW1wdEZhaWxlZBIlCgVsZWFzZRgBIAEoCzIWLnNpZ25hbGJveC52MS5MZWFzZUVuZBIlCgVlcnJvchgCIAEoCzIWLnNpZ25hbGJveC52MS5SdW5FcnJvchIyCg5hdmFpbGFibGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiOAoPUnVuTGVhc2VFeHBpcmVkEiUKBWxlYXNlGAEgASgLMhYuc2lnbmFsYm94LnYxLkxlYXNlRW5kIl0KDFJ1blN1Y2NlZWRlZBIlCgVsZWFzZRgBIAEoCzIWLnNpZ25hbGJveC52MS5MZWFzZUVuZBImCgZvdXRwdXQYAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUiiQEKCVJ1bkZhaWxlZBIlCgVsZWFzZRgBIAEoCzIWLnNpZ25hbGJveC52MS5MZWFzZUVuZBIlCgVlcnJvchgCIAEoCzIWLnNpZ25hbGJveC52MS5SdW5FcnJvchIuCgplbmRfcmVhc29uGAMgASgOMhouc2lnbmFsYm94LnYxLlJ1bkVuZFJlYXNvbiJECgtSdW5DYW5jZWxlZBIlCgVsZWFzZRgBIAEoCzIWLnNpZ25hbGJveC52MS5MZWFzZUVuZBIOCgZyZWFzb24YAiABKAkiZgoMUnVuU3VzcGVuZGVkEiUKBWxlYXNlGAEgASgLMhYuc2lnbmFsYm94LnYxLkxlYXNlRW5kEi8KCmNvbmRpdGlvbnMYAiADKAsyGy5zaWduYWxib3gudjEuV2FrZUNvbmRpdGlvbiIKCghSdW5Xb2tlbiJOCg1SdW5DaGlsZEVuZGVkEhQKDGNoaWxkX3J1bl9pZBgBIAEoCRInCgZzdGF0dXMYAiABKA4yFy5zaWduYWxib3gudjEuUnVuU3RhdHVzIowBChJSdW5NZXNzYWdlUmVjZWl2ZWQSEgoKbWVzc2FnZV9pZBgBIAEoCRIRCgl0aHJlYWRfaWQYAiABKAkSDgoGbnVtYmVyGAMgASgNEicKB2NvbnRlbnQYBCABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSFgoOcmVxdWVzdF9kaWdlc3QYBSABKAwiVwoSUnVuQXBwcm92YWxEZWNpZGVkEhMKC2FwcHJvdmFsX2lkGAEgASgJEiwKBnN0YXR1cxgCIAEoDjIcLnNpZ25hbGJveC52MS5BcHByb3ZhbFN0YXR1cyIhChFSdW5QYXVzZVJlcXVlc3RlZBIMCgRub3RlGAEgASgJIr0BCglSdW5QYXVzZWQSJQoFbGVhc2UYASABKAsyFi5zaWduYWxib3gudjEuTGVhc2VFbmQSKQoGcmVhc29uGAIgASgOMhkuc2lnbmFsYm94LnYxLlBhdXNlUmVhc29uEgwKBG5vdGUYAyABKAkSJQoFZXJyb3IYBCABKAsyFi5zaWduYWxib3gudjEuUnVuRXJyb3ISKQoIcGF1c2VfYnkYBSABKAsyFy5zaWduYWxib3gudjEuUHJpbmNpcGFsIkAKClJ1blJlc3VtZWQSDAoEbm90ZRgBIAEoCRIkCgZidWRnZXQYAiABKAsyFC5zaWduYWxib3gudjEuQnVkZ2V0IpcCCgtTdGVwU3RhcnRlZBIQCghsZWFzZV9pZBgBIAEoCRIPCgdzdGVwX2lkGAIgASgJEgsKA2tleRgDIAEoCRIMCgRuYW1lGAQgASgJEiUKBWlucHV0GAUgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiQKBGtpbmQYBiABKA4yFi5zaWduYWxib3gudjEuU3RlcEtpbmQSEAoIc2VxdWVuY2UYByABKA0SLQoJd2FrZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIUCgxjaGlsZF9ydW5faWQYCSABKAkSEQoJdGhyZWFkX2lkGAogASgJEhMKC2FwcHJvdmFsX2lkGAsgASgJIn4KDVN0ZXBDb21wbGV0ZWQSEAoIbGVhc2VfaWQYASABKAkSDwoHc3RlcF9pZBgCIAEoCRImCgZvdXRwdXQYAyABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSIgoFdXNhZ2UYBCABKAsyEy5zaWduYWxib3gudjEuVXNhZ2UiegoKU3RlcEZhaWxlZBIQCghsZWFzZV9pZBgBIAEoCRIPCgdzdGVwX2lkGAIgASgJEiUKBWVycm9yGAMgASgLMhYuc2lnbmFsYm94LnYxLlJ1bkVycm9yEiIKBXVzYWdlGAQgASgLMhMuc2lnbmFsYm94LnYxLlVzYWdlIroBCgpTdGVwUmV1c2VkEhAKCGxlYXNlX2lkGAEgASgJEg8KB3N0ZXBfaWQYAiABKAkSCwoDa2V5GAMgASgJEgwKBG5hbWUYBCABKAkSJAoEa2luZBgFIAEoDjIWLnNpZ25hbGJveC52MS5TdGVwS2luZBIQCghzZXF1ZW5jZRgGIAEoDRImCgZvdXRwdXQYByABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSDgoGcnVuX2lkGAggASgJIvICCg9Ub29sQ2FsbFN0YXJ0ZWQSEAoIbGVhc2VfaWQYASABKAkSFAoMdG9vbF9jYWxsX2lkGAIgASgJEgsKA2tleRgDIAEoCRIPCgdzdGVwX2lkGAQgASgJEgwKBHRvb2wYBSABKAkSKAoGZWZmZWN0GAYgASgOMhguc2lnbmFsYm94LnYxLlRvb2xFZmZlY3QSEgoKaWRlbXBvdGVudBgHIAEoCBIpCglhcmd1bWVudHMYCCABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSEAoIc2VxdWVuY2UYCSABKA0SDwoHdmVyc2lvbhgKIAEoCRISCgpyZXZlcnNpYmxlGAsgASgIEg4KBnRhcmdldBgMIAEoCRIuCghkZWNpc2lvbhgNIAEoCzIcLnNpZ25hbGJveC52MS5Qb2xpY3lEZWNpc2lvbhITCgthcHByb3ZhbF9pZBgOIAEoCRIWCg5wYXlsb2FkX2RpZ2VzdBgPIAEoCSLyAgoNVG9vbENhbGxHYXRlZBIQCghsZWFzZV9pZBgBIAEoCRIUCgx0b29sX2NhbGxfaWQYAiABKAkSCwoDa2V5GAMgASgJEg8KB3N0ZXBfaWQYBCABKAkSDAoEdG9vbBgFIAEoCRIoCgZlZmZlY3QYBiABKA4yGC5zaWduYWxib3gudjEuVG9vbEVmZmVjdBISCgppZGVtcG90ZW50GAcgASgIEikKCWFyZ3VtZW50cxgIIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIQCghzZXF1ZW5jZRgJIAEoDRIPCgd2ZXJzaW9uGAogASgJEhIKCnJldmVyc2libGUYCyABKAgSDgoGdGFyZ2V0GAwgASgJEi4KCGRlY2lzaW9uGA0gASgLMhwuc2lnbmFsYm94LnYxLlBvbGljeURlY2lzaW9uEhMKC2FwcHJvdmFsX2lkGA4gASgJEhgKEGFyZ3VtZW50c19kaWdlc3QYDyABKAkigAMKDlRvb2xDYWxsRGVuaWVkEhAKCGxlYXNlX2lkGAEgASgJEhQKDHRvb2xfY2FsbF9pZBgCIAEoCRILCgNrZXkYAyABKAkSDwoHc3RlcF9pZBgEIAEoCRIMCgR0b29sGAUgASgJEigKBmVmZmVjdBgGIAEoDjIYLnNpZ25hbGJveC52MS5Ub29sRWZmZWN0EhIKCmlkZW1wb3RlbnQYByABKAgSKQoJYXJndW1lbnRzGAggASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEhAKCHNlcXVlbmNlGAkgASgNEg8KB3ZlcnNpb24YCiABKAkSEgoKcmV2ZXJzaWJsZRgLIAEoCBIOCgZ0YXJnZXQYDCABKAkSLgoIZGVjaXNpb24YDSABKAsyHC5zaWduYWxib3gudjEuUG9saWN5RGVjaXNpb24SEwoLYXBwcm92YWxfaWQYDiABKAkSJQoFZXJyb3IYDyABKAsyFi5zaWduYWxib3gudjEuUnVuRXJyb3IihwEKEVRvb2xDYWxsU3VjY2VlZGVkEhAKCGxlYXNlX2lkGAEgASgJEhQKDHRvb2xfY2FsbF9pZBgCIAEoCRImCgZyZXN1bHQYAyABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSIgoFdXNhZ2UYBCABKAsyEy5zaWduYWxib3gudjEuVXNhZ2UigwEKDlRvb2xDYWxsRmFpbGVkEhAKCGxlYXNlX2lkGAEgASgJEhQKDHRvb2xfY2FsbF9pZBgCIAEoCRIlCgVlcnJvchgDIAEoCzIWLnNpZ25hbGJveC52MS5SdW5FcnJvchIiCgV1c2FnZRgEIAEoCzITLnNpZ25hbGJveC52MS5Vc2FnZSJyChJUb29sQ2FsbFJlY29uY2lsZWQSEAoIbGVhc2VfaWQYASABKAkSFAoMdG9vbF9jYWxsX2lkGAIgASgJEiYKBnJlc3VsdBgDIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIMCgRub3RlGAQgASgJIqsCCg5Ub29sQ2FsbFJldXNlZBIQCghsZWFzZV9pZBgBIAEoCRIUCgx0b29sX2NhbGxfaWQYAiABKAkSCwoDa2V5GAMgASgJEgwKBHRvb2wYBCABKAkSDwoHdmVyc2lvbhgFIAEoCRIoCgZlZmZlY3QYBiABKA4yGC5zaWduYWxib3gudjEuVG9vbEVmZmVjdBISCgppZGVtcG90ZW50GAcgASgIEhIKCnJldmVyc2libGUYCCABKAgSEAoIc2VxdWVuY2UYCSABKA0SKQoJYXJndW1lbnRzGAogASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiYKBnJlc3VsdBgLIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIOCgZydW5faWQYDCABKAliBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_signalbox_v1_approval, file_signalbox_v1_common, file_signalbox_v1_policy, file_signalbox_v1_run]);
+  fileDesc("ChxzaWduYWxib3gvdjEvcnVuX2V2ZW50LnByb3RvEgxzaWduYWxib3gudjEiogQKClJ1bkNyZWF0ZWQSEAoIYWdlbnRfaWQYASABKAkSDwoHaGFuZGxlchgCIAEoCRINCgVxdWV1ZRgDIAEoCRIlCgVpbnB1dBgEIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRI0CgZsYWJlbHMYBSADKAsyJC5zaWduYWxib3gudjEuUnVuQ3JlYXRlZC5MYWJlbHNFbnRyeRIvCgxyZXRyeV9wb2xpY3kYBiABKAsyGS5zaWduYWxib3gudjEuUmV0cnlQb2xpY3kSLwoMbWF4X2R1cmF0aW9uGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCXRocmVhZF9pZBgIIAEoCRISCgpzZXNzaW9uX2lkGAkgASgJEhUKDXBhcmVudF9ydW5faWQYCiABKAkSFgoOcmVxdWVzdF9kaWdlc3QYCyABKAwSEAoIcHJpb3JpdHkYDCABKA0SFwoPY29uY3VycmVuY3lfa2V5GA0gASgJEiQKBmJ1ZGdldBgOIAEoCzIULnNpZ25hbGJveC52MS5CdWRnZXQSDQoFZGVwdGgYDyABKA0SEwoLYmFzZV9ydW5faWQYECABKAkSFQoNYmFzZV9wb3NpdGlvbhgRIAEoBBISCgptZXNzYWdlX2lkGBIgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEidQoITGVhc2VFbmQSEAoIbGVhc2VfaWQYASABKAkSGgoSYWJhbmRvbmVkX3N0ZXBfaWRzGAIgAygJEhwKFGZhaWxlZF90b29sX2NhbGxfaWRzGAMgAygJEh0KFXVua25vd25fdG9vbF9jYWxsX2lkcxgEIAMoCSKmAQoKUnVuQ2xhaW1lZBIPCgdhdHRlbXB0GAEgASgNEhAKCGxlYXNlX2lkGAIgASgJEhEKCXdvcmtlcl9pZBgDIAEoCRIOCgZqb2JfaWQYBCABKAkSLAoJbGVhc2VfdHRsGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiQKBGxvc3QYBiABKAsyFi5zaWduYWxib3gudjEuTGVhc2VFbmQieAoLUnVuUmVsZWFzZWQSJQoFbGVhc2UYASABKAsyFi5zaWduYWxib3gudjEuTGVhc2VFbmQSDgoGcmVhc29uGAIgASgJEjIKDmF2YWlsYWJsZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKUAQoQUnVuQXR0ZW1wdEZhaWxlZBIlCgVsZWFzZRgBIAEoCzIWLnNpZ25hbGJveC52MS5MZWFzZUVuZBIlCgVlcnJvchgCIAEoCzIWLnNpZ25hbGJveC52MS5SdW5FcnJvchIyCg5hdmFpbGFibGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiOAoPUnVuTGVhc2VFeHBpcmVkEiUKBWxlYXNlGAEgASgLMhYuc2lnbmFsYm94LnYxLkxlYXNlRW5kIl0KDFJ1blN1Y2NlZWRlZBIlCgVsZWFzZRgBIAEoCzIWLnNpZ25hbGJveC52MS5MZWFzZUVuZBImCgZvdXRwdXQYAiABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUiiQEKCVJ1bkZhaWxlZBIlCgVsZWFzZRgBIAEoCzIWLnNpZ25hbGJveC52MS5MZWFzZUVuZBIlCgVlcnJvchgCIAEoCzIWLnNpZ25hbGJveC52MS5SdW5FcnJvchIuCgplbmRfcmVhc29uGAMgASgOMhouc2lnbmFsYm94LnYxLlJ1bkVuZFJlYXNvbiJECgtSdW5DYW5jZWxlZBIlCgVsZWFzZRgBIAEoCzIWLnNpZ25hbGJveC52MS5MZWFzZUVuZBIOCgZyZWFzb24YAiABKAkiZgoMUnVuU3VzcGVuZGVkEiUKBWxlYXNlGAEgASgLMhYuc2lnbmFsYm94LnYxLkxlYXNlRW5kEi8KCmNvbmRpdGlvbnMYAiADKAsyGy5zaWduYWxib3gudjEuV2FrZUNvbmRpdGlvbiIKCghSdW5Xb2tlbiJOCg1SdW5DaGlsZEVuZGVkEhQKDGNoaWxkX3J1bl9pZBgBIAEoCRInCgZzdGF0dXMYAiABKA4yFy5zaWduYWxib3gudjEuUnVuU3RhdHVzIowBChJSdW5NZXNzYWdlUmVjZWl2ZWQSEgoKbWVzc2FnZV9pZBgBIAEoCRIRCgl0aHJlYWRfaWQYAiABKAkSDgoGbnVtYmVyGAMgASgNEicKB2NvbnRlbnQYBCABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSFgoOcmVxdWVzdF9kaWdlc3QYBSABKAwiVwoSUnVuQXBwcm92YWxEZWNpZGVkEhMKC2FwcHJvdmFsX2lkGAEgASgJEiwKBnN0YXR1cxgCIAEoDjIcLnNpZ25hbGJveC52MS5BcHByb3ZhbFN0YXR1cyIhChFSdW5QYXVzZVJlcXVlc3RlZBIMCgRub3RlGAEgASgJIr0BCglSdW5QYXVzZWQSJQoFbGVhc2UYASABKAsyFi5zaWduYWxib3gudjEuTGVhc2VFbmQSKQoGcmVhc29uGAIgASgOMhkuc2lnbmFsYm94LnYxLlBhdXNlUmVhc29uEgwKBG5vdGUYAyABKAkSJQoFZXJyb3IYBCABKAsyFi5zaWduYWxib3gudjEuUnVuRXJyb3ISKQoIcGF1c2VfYnkYBSABKAsyFy5zaWduYWxib3gudjEuUHJpbmNpcGFsIkAKClJ1blJlc3VtZWQSDAoEbm90ZRgBIAEoCRIkCgZidWRnZXQYAiABKAsyFC5zaWduYWxib3gudjEuQnVkZ2V0ImoKEFJ1bkFydGlmYWN0QWRkZWQSEwoLYXJ0aWZhY3RfaWQYASABKAkSEAoIbGVhc2VfaWQYAiABKAkSLwoIYXJ0aWZhY3QYAyABKAsyHS5zaWduYWxib3gudjEuQXJ0aWZhY3RDcmVhdGVkIpcCCgtTdGVwU3RhcnRlZBIQCghsZWFzZV9pZBgBIAEoCRIPCgdzdGVwX2lkGAIgASgJEgsKA2tleRgDIAEoCRIMCgRuYW1lGAQgASgJEiUKBWlucHV0GAUgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiQKBGtpbmQYBiABKA4yFi5zaWduYWxib3gudjEuU3RlcEtpbmQSEAoIc2VxdWVuY2UYByABKA0SLQoJd2FrZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIUCgxjaGlsZF9ydW5faWQYCSABKAkSEQoJdGhyZWFkX2lkGAogASgJEhMKC2FwcHJvdmFsX2lkGAsgASgJIpoBCg1TdGVwQ29tcGxldGVkEhAKCGxlYXNlX2lkGAEgASgJEg8KB3N0ZXBfaWQYAiABKAkSJgoGb3V0cHV0GAMgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiIKBXVzYWdlGAQgASgLMhMuc2lnbmFsYm94LnYxLlVzYWdlEhoKEm91dHB1dF9hcnRpZmFjdF9pZBgFIAEoCSJ6CgpTdGVwRmFpbGVkEhAKCGxlYXNlX2lkGAEgASgJEg8KB3N0ZXBfaWQYAiABKAkSJQoFZXJyb3IYAyABKAsyFi5zaWduYWxib3gudjEuUnVuRXJyb3ISIgoFdXNhZ2UYBCABKAsyEy5zaWduYWxib3gudjEuVXNhZ2Ui1gEKClN0ZXBSZXVzZWQSEAoIbGVhc2VfaWQYASABKAkSDwoHc3RlcF9pZBgCIAEoCRILCgNrZXkYAyABKAkSDAoEbmFtZRgEIAEoCRIkCgRraW5kGAUgASgOMhYuc2lnbmFsYm94LnYxLlN0ZXBLaW5kEhAKCHNlcXVlbmNlGAYgASgNEiYKBm91dHB1dBgHIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIOCgZydW5faWQYCCABKAkSGgoSb3V0cHV0X2FydGlmYWN0X2lkGAkgASgJIvICCg9Ub29sQ2FsbFN0YXJ0ZWQSEAoIbGVhc2VfaWQYASABKAkSFAoMdG9vbF9jYWxsX2lkGAIgASgJEgsKA2tleRgDIAEoCRIPCgdzdGVwX2lkGAQgASgJEgwKBHRvb2wYBSABKAkSKAoGZWZmZWN0GAYgASgOMhguc2lnbmFsYm94LnYxLlRvb2xFZmZlY3QSEgoKaWRlbXBvdGVudBgHIAEoCBIpCglhcmd1bWVudHMYCCABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSEAoIc2VxdWVuY2UYCSABKA0SDwoHdmVyc2lvbhgKIAEoCRISCgpyZXZlcnNpYmxlGAsgASgIEg4KBnRhcmdldBgMIAEoCRIuCghkZWNpc2lvbhgNIAEoCzIcLnNpZ25hbGJveC52MS5Qb2xpY3lEZWNpc2lvbhITCgthcHByb3ZhbF9pZBgOIAEoCRIWCg5wYXlsb2FkX2RpZ2VzdBgPIAEoCSLyAgoNVG9vbENhbGxHYXRlZBIQCghsZWFzZV9pZBgBIAEoCRIUCgx0b29sX2NhbGxfaWQYAiABKAkSCwoDa2V5GAMgASgJEg8KB3N0ZXBfaWQYBCABKAkSDAoEdG9vbBgFIAEoCRIoCgZlZmZlY3QYBiABKA4yGC5zaWduYWxib3gudjEuVG9vbEVmZmVjdBISCgppZGVtcG90ZW50GAcgASgIEikKCWFyZ3VtZW50cxgIIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIQCghzZXF1ZW5jZRgJIAEoDRIPCgd2ZXJzaW9uGAogASgJEhIKCnJldmVyc2libGUYCyABKAgSDgoGdGFyZ2V0GAwgASgJEi4KCGRlY2lzaW9uGA0gASgLMhwuc2lnbmFsYm94LnYxLlBvbGljeURlY2lzaW9uEhMKC2FwcHJvdmFsX2lkGA4gASgJEhgKEGFyZ3VtZW50c19kaWdlc3QYDyABKAkigAMKDlRvb2xDYWxsRGVuaWVkEhAKCGxlYXNlX2lkGAEgASgJEhQKDHRvb2xfY2FsbF9pZBgCIAEoCRILCgNrZXkYAyABKAkSDwoHc3RlcF9pZBgEIAEoCRIMCgR0b29sGAUgASgJEigKBmVmZmVjdBgGIAEoDjIYLnNpZ25hbGJveC52MS5Ub29sRWZmZWN0EhIKCmlkZW1wb3RlbnQYByABKAgSKQoJYXJndW1lbnRzGAggASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEhAKCHNlcXVlbmNlGAkgASgNEg8KB3ZlcnNpb24YCiABKAkSEgoKcmV2ZXJzaWJsZRgLIAEoCBIOCgZ0YXJnZXQYDCABKAkSLgoIZGVjaXNpb24YDSABKAsyHC5zaWduYWxib3gudjEuUG9saWN5RGVjaXNpb24SEwoLYXBwcm92YWxfaWQYDiABKAkSJQoFZXJyb3IYDyABKAsyFi5zaWduYWxib3gudjEuUnVuRXJyb3IihwEKEVRvb2xDYWxsU3VjY2VlZGVkEhAKCGxlYXNlX2lkGAEgASgJEhQKDHRvb2xfY2FsbF9pZBgCIAEoCRImCgZyZXN1bHQYAyABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSIgoFdXNhZ2UYBCABKAsyEy5zaWduYWxib3gudjEuVXNhZ2UigwEKDlRvb2xDYWxsRmFpbGVkEhAKCGxlYXNlX2lkGAEgASgJEhQKDHRvb2xfY2FsbF9pZBgCIAEoCRIlCgVlcnJvchgDIAEoCzIWLnNpZ25hbGJveC52MS5SdW5FcnJvchIiCgV1c2FnZRgEIAEoCzITLnNpZ25hbGJveC52MS5Vc2FnZSJyChJUb29sQ2FsbFJlY29uY2lsZWQSEAoIbGVhc2VfaWQYASABKAkSFAoMdG9vbF9jYWxsX2lkGAIgASgJEiYKBnJlc3VsdBgDIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIMCgRub3RlGAQgASgJIqsCCg5Ub29sQ2FsbFJldXNlZBIQCghsZWFzZV9pZBgBIAEoCRIUCgx0b29sX2NhbGxfaWQYAiABKAkSCwoDa2V5GAMgASgJEgwKBHRvb2wYBCABKAkSDwoHdmVyc2lvbhgFIAEoCRIoCgZlZmZlY3QYBiABKA4yGC5zaWduYWxib3gudjEuVG9vbEVmZmVjdBISCgppZGVtcG90ZW50GAcgASgIEhIKCnJldmVyc2libGUYCCABKAgSEAoIc2VxdWVuY2UYCSABKA0SKQoJYXJndW1lbnRzGAogASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEiYKBnJlc3VsdBgLIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIOCgZydW5faWQYDCABKAliBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_struct, file_google_protobuf_timestamp, file_signalbox_v1_approval, file_signalbox_v1_artifact_event, file_signalbox_v1_common, file_signalbox_v1_policy, file_signalbox_v1_run]);
 
 /**
  * RunCreated is recorded when a run is accepted (`run.created`).
@@ -694,6 +696,42 @@ export const RunResumedSchema: GenMessage<RunResumed> = /*@__PURE__*/
   messageDesc(file_signalbox_v1_run_event, 16);
 
 /**
+ * RunArtifactAdded is recorded when the run has produced an artifact, whose bytes are durable (`run.artifact_added`). The
+ * artifact's own stream follows from it.
+ *
+ * @generated from message signalbox.v1.RunArtifactAdded
+ */
+export type RunArtifactAdded = Message<"signalbox.v1.RunArtifactAdded"> & {
+  /**
+   * artifact_id is the artifact.
+   *
+   * @generated from field: string artifact_id = 1;
+   */
+  artifactId: string;
+
+  /**
+   * lease_id is the lease under which it happened; empty when somebody else than the worker added it.
+   *
+   * @generated from field: string lease_id = 2;
+   */
+  leaseId: string;
+
+  /**
+   * artifact is what its own stream begins with.
+   *
+   * @generated from field: signalbox.v1.ArtifactCreated artifact = 3;
+   */
+  artifact?: ArtifactCreated | undefined;
+};
+
+/**
+ * Describes the message signalbox.v1.RunArtifactAdded.
+ * Use `create(RunArtifactAddedSchema)` to create a new message.
+ */
+export const RunArtifactAddedSchema: GenMessage<RunArtifactAdded> = /*@__PURE__*/
+  messageDesc(file_signalbox_v1_run_event, 17);
+
+/**
  * StepStarted is recorded when a step starts (`step.started`).
  *
  * @generated from message signalbox.v1.StepStarted
@@ -782,7 +820,7 @@ export type StepStarted = Message<"signalbox.v1.StepStarted"> & {
  * Use `create(StepStartedSchema)` to create a new message.
  */
 export const StepStartedSchema: GenMessage<StepStarted> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 17);
+  messageDesc(file_signalbox_v1_run_event, 18);
 
 /**
  * StepCompleted is recorded when a step is done (`step.completed`).
@@ -817,6 +855,13 @@ export type StepCompleted = Message<"signalbox.v1.StepCompleted"> & {
    * @generated from field: signalbox.v1.Usage usage = 4;
    */
   usage?: Usage | undefined;
+
+  /**
+   * output_artifact_id is the artifact that has the output in place of `output`; empty for none.
+   *
+   * @generated from field: string output_artifact_id = 5;
+   */
+  outputArtifactId: string;
 };
 
 /**
@@ -824,7 +869,7 @@ export type StepCompleted = Message<"signalbox.v1.StepCompleted"> & {
  * Use `create(StepCompletedSchema)` to create a new message.
  */
 export const StepCompletedSchema: GenMessage<StepCompleted> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 18);
+  messageDesc(file_signalbox_v1_run_event, 19);
 
 /**
  * StepFailed is recorded when a step failed (`step.failed`).
@@ -866,7 +911,7 @@ export type StepFailed = Message<"signalbox.v1.StepFailed"> & {
  * Use `create(StepFailedSchema)` to create a new message.
  */
 export const StepFailedSchema: GenMessage<StepFailed> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 19);
+  messageDesc(file_signalbox_v1_run_event, 20);
 
 /**
  * StepReused is recorded when a step is answered from the record of the base run (`step.reused`). The step is completed.
@@ -929,6 +974,13 @@ export type StepReused = Message<"signalbox.v1.StepReused"> & {
    * @generated from field: string run_id = 8;
    */
   runId: string;
+
+  /**
+   * output_artifact_id is the artifact that has the output in place of `output`; empty for none.
+   *
+   * @generated from field: string output_artifact_id = 9;
+   */
+  outputArtifactId: string;
 };
 
 /**
@@ -936,7 +988,7 @@ export type StepReused = Message<"signalbox.v1.StepReused"> & {
  * Use `create(StepReusedSchema)` to create a new message.
  */
 export const StepReusedSchema: GenMessage<StepReused> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 20);
+  messageDesc(file_signalbox_v1_run_event, 21);
 
 /**
  * ToolCallStarted is recorded before a tool is called (`tool_call.started`).
@@ -1055,7 +1107,7 @@ export type ToolCallStarted = Message<"signalbox.v1.ToolCallStarted"> & {
  * Use `create(ToolCallStartedSchema)` to create a new message.
  */
 export const ToolCallStartedSchema: GenMessage<ToolCallStarted> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 21);
+  messageDesc(file_signalbox_v1_run_event, 22);
 
 /**
  * ToolCallGated is recorded when a call is held back (`tool_call.gated`): people have to approve it, or a kill switch is on.
@@ -1175,7 +1227,7 @@ export type ToolCallGated = Message<"signalbox.v1.ToolCallGated"> & {
  * Use `create(ToolCallGatedSchema)` to create a new message.
  */
 export const ToolCallGatedSchema: GenMessage<ToolCallGated> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 22);
+  messageDesc(file_signalbox_v1_run_event, 23);
 
 /**
  * ToolCallDenied is recorded when a call is refused for good (`tool_call.denied`): the policy does not allow it, people have
@@ -1295,7 +1347,7 @@ export type ToolCallDenied = Message<"signalbox.v1.ToolCallDenied"> & {
  * Use `create(ToolCallDeniedSchema)` to create a new message.
  */
 export const ToolCallDeniedSchema: GenMessage<ToolCallDenied> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 23);
+  messageDesc(file_signalbox_v1_run_event, 24);
 
 /**
  * ToolCallSucceeded is recorded when a tool returned (`tool_call.succeeded`).
@@ -1337,7 +1389,7 @@ export type ToolCallSucceeded = Message<"signalbox.v1.ToolCallSucceeded"> & {
  * Use `create(ToolCallSucceededSchema)` to create a new message.
  */
 export const ToolCallSucceededSchema: GenMessage<ToolCallSucceeded> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 24);
+  messageDesc(file_signalbox_v1_run_event, 25);
 
 /**
  * ToolCallFailed is recorded when a tool failed (`tool_call.failed`).
@@ -1379,7 +1431,7 @@ export type ToolCallFailed = Message<"signalbox.v1.ToolCallFailed"> & {
  * Use `create(ToolCallFailedSchema)` to create a new message.
  */
 export const ToolCallFailedSchema: GenMessage<ToolCallFailed> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 25);
+  messageDesc(file_signalbox_v1_run_event, 26);
 
 /**
  * ToolCallReconciled is recorded when an unknown outcome was looked up (`tool_call.reconciled`).
@@ -1421,7 +1473,7 @@ export type ToolCallReconciled = Message<"signalbox.v1.ToolCallReconciled"> & {
  * Use `create(ToolCallReconciledSchema)` to create a new message.
  */
 export const ToolCallReconciledSchema: GenMessage<ToolCallReconciled> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 26);
+  messageDesc(file_signalbox_v1_run_event, 27);
 
 /**
  * ToolCallReused is recorded when a tool call is answered from the record of the base run (`tool_call.reused`). The call
@@ -1520,5 +1572,5 @@ export type ToolCallReused = Message<"signalbox.v1.ToolCallReused"> & {
  * Use `create(ToolCallReusedSchema)` to create a new message.
  */
 export const ToolCallReusedSchema: GenMessage<ToolCallReused> = /*@__PURE__*/
-  messageDesc(file_signalbox_v1_run_event, 27);
+  messageDesc(file_signalbox_v1_run_event, 28);
 
