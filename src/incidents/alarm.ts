@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import { createBackground } from "../kernel/background.ts";
-import { fencedWrite, payloadMismatch, type RunFacts } from "./causes.ts";
+import { type ArtifactDamage, artifactDamaged, fencedWrite, payloadMismatch, type RunFacts } from "./causes.ts";
 import type { Occurrence } from "./occurrence.ts";
 import type { Reports } from "./reports.ts";
 
@@ -13,6 +13,8 @@ export interface OpenAlarm extends Disposable {
   fencedWrite(workspaceId: string, runId: string, leaseId: string): void;
   /** What was to be executed is not what was held back or approved. */
   payloadMismatch(workspaceId: string, runId: string, toolCallId: string): void;
+  /** The bytes of an artifact are not what was stored, or are not there. */
+  artifactDamaged(damage: ArtifactDamage): void;
 }
 
 /** What an alarm needs. */
@@ -38,7 +40,13 @@ export function openAlarm({ reports, findRun, position, log }: AlarmDeps): OpenA
   const told = new Map<string, number>();
   let waiting = 0;
 
-  function raise(workspaceId: string, runId: string, what: string, describe: (run: RunFacts) => Occurrence): void {
+  /** `describe` says what happened, of a run if there is one; nothing is reported when it says nothing. */
+  function raise(
+    workspaceId: string,
+    runId: string,
+    what: string,
+    describe: (run: RunFacts | undefined) => Occurrence | undefined,
+  ): void {
     const key = `${workspaceId}/${runId}/${what}`;
     const nowMs = performance.now();
     if (stop.signal.aborted || nowMs - (told.get(key) ?? -Infinity) < repeatMs) return;
@@ -50,8 +58,8 @@ export function openAlarm({ reports, findRun, position, log }: AlarmDeps): OpenA
     waiting++;
     const at = position();
     const report = async () => {
-      const run = await findRun(workspaceId, runId);
-      if (run !== undefined) await reports.report(describe(run), at);
+      const found = describe(runId === "" ? undefined : await findRun(workspaceId, runId));
+      if (found !== undefined) await reports.report(found, at);
       waiting--;
     };
     background.start(report, () => {
@@ -70,10 +78,14 @@ export function openAlarm({ reports, findRun, position, log }: AlarmDeps): OpenA
 
   return {
     fencedWrite(workspaceId, runId, leaseId) {
-      raise(workspaceId, runId, leaseId, (run) => fencedWrite(workspaceId, runId, run));
+      raise(workspaceId, runId, leaseId, (run) => run && fencedWrite(workspaceId, runId, run));
     },
     payloadMismatch(workspaceId, runId, toolCallId) {
-      raise(workspaceId, runId, toolCallId, (run) => payloadMismatch(workspaceId, { runId, toolCallId }, run));
+      raise(workspaceId, runId, toolCallId, (run) => run && payloadMismatch(workspaceId, { runId, toolCallId }, run));
+    },
+    artifactDamaged(damage) {
+      const { workspaceId, runId, artifactId } = damage;
+      raise(workspaceId, runId, artifactId, (run) => artifactDamaged(damage, run));
     },
     [Symbol.dispose]: () => stop.abort(),
   };

@@ -189,6 +189,36 @@ export function logDamaged(workspaceId: string, position: bigint, event: Event |
   };
 }
 
+/** Stored bytes that are not what was stored. */
+export interface ArtifactDamage {
+  readonly workspaceId: string;
+  readonly artifactId: string;
+  /** Empty for none. */
+  readonly runId: string;
+  /** Names the blob or the key, for operators. */
+  readonly detail: string;
+}
+
+/** The bytes of an artifact are not what was stored, or can not be had any more. Pure. */
+export function artifactDamaged(
+  { workspaceId, artifactId, runId, detail }: ArtifactDamage,
+  run: Pick<RunFacts, "roomId" | "zone"> | undefined,
+): Occurrence {
+  return {
+    workspaceId,
+    roomId: run?.roomId ?? "",
+    zone: run?.zone ?? Zone.SANDBOX,
+    kind: IncidentKind.HASH_MISMATCH,
+    severity: IncidentSeverity.HIGH,
+    cause: causeOf("artifact_damaged", artifactId),
+    title: `The bytes of ${artifactId} are damaged`,
+    description:
+      `What is stored of artifact ${artifactId} is not what was stored: ${quoted(detail)}. Nobody is given any of it. ` +
+      "Restore the store from a backup, or have the artifact produced again.",
+    links: run === undefined ? [] : [{ type: "run", id: runId }],
+  };
+}
+
 /** The read models stand still behind `event`, the first of a workspace that they do not have. Pure. */
 export function projectorStalled(event: Event, checkpoint: bigint): Occurrence {
   return {

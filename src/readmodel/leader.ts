@@ -15,6 +15,7 @@ const roles = {
   rooms: { lock: 0x5b_05, standbyMs: 2_000 },
   incidents: { lock: 0x5b_08, standbyMs: 500 },
   approvals: { lock: 0x5b_10, standbyMs: 2_000 },
+  artifacts: { lock: 0x5b_20, standbyMs: 2_000 },
 } as const;
 
 /** The pause after the lead was lost. */

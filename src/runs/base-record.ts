@@ -24,6 +24,8 @@ export interface BaseRecord {
 export interface BaseRecordDeps {
   readonly aggregates: Pick<Aggregates<RunState>, "load" | "cached">;
   readonly record: RunRecord;
+  /** Whether the bytes of an artifact can be read; default: they always can. */
+  readonly isReadable?: (workspaceId: string, artifactId: string) => Promise<boolean>;
 }
 
 interface Base {
@@ -34,7 +36,9 @@ interface Base {
 }
 
 /** Reads base runs from the log. */
-export function createBaseRecord({ aggregates, record }: BaseRecordDeps): BaseRecord {
+export function createBaseRecord(deps: BaseRecordDeps): BaseRecord {
+  const { aggregates, record, isReadable = () => Promise.resolve(true) } = deps;
+
   /** The run at least as it was at the position: up to there, nothing about it changes any more. */
   async function loadUpTo(workspaceId: string, runId: string, position: bigint): Promise<Loaded<RunState>> {
     const known = aggregates.cached(workspaceId, runId);
@@ -59,7 +63,11 @@ export function createBaseRecord({ aggregates, record }: BaseRecordDeps): BaseRe
         const head = state.steps.get(derivedId("step", workspaceId, runId, key));
         if (head?.step.status !== StepStatus.COMPLETED || head.step.position > upTo || head.step.kind !== kind)
           continue;
-        return { runId: head.step.reusedFromRunId || runId, output: await record.stepOutput(subject, head) };
+        const { reusedFromRunId, outputArtifactId } = head.step;
+        // An output that is gone is as good as none: the step is done again.
+        if (outputArtifactId !== "" && !(await isReadable(workspaceId, outputArtifactId))) continue;
+        const output = await record.stepOutput(subject, head);
+        return { runId: reusedFromRunId || runId, output, outputArtifactId };
       }
       return undefined;
     },

@@ -33,6 +33,7 @@ export function leaseEndOf({ payload }: Event): LeaseEnd | undefined {
     case "runApprovalDecided":
     case "runPauseRequested":
     case "runResumed":
+    case "runArtifactAdded":
     case "stepReused":
     case "toolCallReused":
       return undefined;

@@ -65,6 +65,7 @@ const meanings: Record<RunPayload["case"], Meaning> = {
   runAttemptFailed: "nothing",
   runLeaseExpired: "nothing",
   runPauseRequested: "nothing",
+  runArtifactAdded: "nothing",
   stepStarted: "nothing",
   stepCompleted: "nothing",
   stepFailed: "nothing",

@@ -1,8 +1,9 @@
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs, durationMs, type Timestamp, timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import { type ArtifactSummary, ArtifactPurpose, ArtifactSummarySchema } from "../../gen/signalbox/v1/artifact_pb.ts";
 import { type Usage, UsageSchema } from "../../gen/signalbox/v1/common_pb.ts";
 import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
-import type { RunClaimed, RunCreated, RunPaused } from "../../gen/signalbox/v1/run_event_pb.ts";
+import type { RunArtifactAdded, RunClaimed, RunCreated, RunPaused } from "../../gen/signalbox/v1/run_event_pb.ts";
 import {
   PauseSchema,
   type Run,
@@ -119,6 +120,8 @@ function applyPayload(run: Run, event: Event): Run {
       return run.waitingOn && awaitedApprovals(run.waitingOn).includes(payload.value.approvalId)
         ? queued(run, event)
         : run;
+    case "runArtifactAdded":
+      return { ...run, artifactSummary: withArtifact(run.artifactSummary, payload.value) };
     case "toolCallReconciled":
     case "stepReused":
     case "toolCallReused":
@@ -195,6 +198,15 @@ function unleased(run: Run, event: Event): Run {
     waitingOn: undefined,
     pause: undefined,
   };
+}
+
+/** Outputs of steps are no results of their own. */
+function withArtifact(summary: ArtifactSummary | undefined, { artifact }: RunArtifactAdded): Run["artifactSummary"] {
+  if (artifact === undefined || artifact.purpose === ArtifactPurpose.STEP_OUTPUT) return summary;
+  return create(ArtifactSummarySchema, {
+    count: (summary?.count ?? 0) + 1,
+    totalSizeBytes: sum(summary?.totalSizeBytes, artifact.sizeBytes),
+  });
 }
 
 function waitingOn(conditions: WakeCondition[]): WaitingOn {

@@ -47,10 +47,17 @@ export interface StartsDeps {
   readonly limits: Limits;
   /** The agent as it is now; undefined when there is none in the workspace. */
   readonly findAgent: (workspaceId: string, agentId: string) => Promise<Agent | undefined>;
+  /** Creates runs of reserved handlers as well, default false. */
+  readonly createsReserved?: boolean;
 }
 
+/** What the names of handlers begin with whose runs other services create, such as evaluations. */
+const reservedPrefix = "signalbox:";
+
 /** Starts runs on a log. */
-export function createStarts({ aggregates, ids, limits, findAgent }: StartsDeps): Starts {
+export function createStarts(deps: StartsDeps): Starts {
+  const { aggregates, ids, limits, findAgent, createsReserved = false } = deps;
+
   async function load({ workspaceId }: Call, runId: string): Promise<LiveRun & RunState> {
     const { state } = await aggregates.load(workspaceId, runId);
     if (state.status === "absent") throw runNotFound(runId);
@@ -93,6 +100,7 @@ export function createStarts({ aggregates, ids, limits, findAgent }: StartsDeps)
       const repeatable = request.requestId !== "";
       const runId = repeatable ? idOfCreated(call.workspaceId, request.requestId) : ids.next("run");
       const newRun = completeRun(runId, request, { agent, parent, depth });
+      if (!createsReserved) requireFreeHandler(newRun.handler);
       const { roomId, threadId } = request;
       return start(call, newRun, { roomId, threadId, repeatable }, () => {
         requireActive(agent);
@@ -209,6 +217,14 @@ function sameRun(run: Run, { runId, requestId, requestDigest: digest, basePositi
     base: { runId: run.runId, position: basePosition },
     requestDigest: digest,
   };
+}
+
+function requireFreeHandler(handler: string): void {
+  if (!handler.startsWith(reservedPrefix)) return;
+  throw new SignalboxError(
+    "INVALID_REQUEST",
+    `handler ${handler} is reserved: its runs are created by Signalbox, evaluations by EvalService.Evaluate`,
+  );
 }
 
 function requireAgent(agentId: string, agent: Agent | undefined): Agent {

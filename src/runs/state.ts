@@ -18,6 +18,7 @@ import { PersistentMap } from "../kernel/persistent-map.ts";
 import { leaseEndOf } from "./lease-end.ts";
 import { evolveMessages, type Messages, noMessages } from "./message.ts";
 import { evolveRun } from "./resource.ts";
+import { evolveArtifacts, noArtifacts, type RunArtifacts } from "./run-artifacts.ts";
 import { evolveStep, stepIdsOf } from "./step.ts";
 import { evolveStops } from "./stops.ts";
 import { evolveToolCall, toolCallIdsOf } from "./tool-call.ts";
@@ -69,6 +70,8 @@ export interface LiveRun {
   /** The approvals that the run has asked for, by id: PENDING until it was told how they were decided. */
   readonly approvals: PersistentMap<ApprovalStatus>;
   readonly messages: Messages;
+  /** What the run has produced. */
+  readonly artifacts: RunArtifacts;
   /** Who asked the running run to pause, and why; undefined when nobody did. */
   readonly pauseRequest: { readonly note: string; readonly by: Principal | undefined } | undefined;
 }
@@ -102,6 +105,7 @@ const heads: ReadonlySet<EventPayload["case"]> = new Set<EventPayload["case"]>([
   "toolCallGated",
   "toolCallDenied",
   "runMessageReceived",
+  "runArtifactAdded",
 ]);
 
 /** What goes into steps and tool calls, comes out of them, and is said to the run, is left in the log. Pure. */
@@ -130,6 +134,7 @@ export function evolveRunState(state: RunState, event: Event): RunState {
     endedChildren: evolveChildren(before?.endedChildren ?? new PersistentMap(), event),
     approvals: evolveApprovals(before?.approvals ?? new PersistentMap(), event),
     messages: evolveMessages(before?.messages ?? noMessages, event),
+    artifacts: evolveArtifacts(before?.artifacts ?? noArtifacts, event),
     pauseRequest: run.pauseRequested ? (requestOf(event) ?? before?.pauseRequest) : undefined,
   };
 }

@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { type Timestamp, timestampFromMs, type Value } from "@bufbuild/protobuf/wkt";
+import { ArtifactPurpose } from "../../gen/signalbox/v1/artifact_pb.ts";
 import type { Usage } from "../../gen/signalbox/v1/common_pb.ts";
 import {
   StepCompletedSchema,
@@ -48,6 +49,17 @@ export interface RecordedStep {
   /** The run that did it. */
   readonly runId: string;
   readonly output: Value | undefined;
+  /** The artifact that has the output in its place; default empty for none. */
+  readonly outputArtifactId?: string;
+}
+
+/** How a step has ended well. */
+export interface StepResult {
+  readonly stepId: string;
+  readonly output: Value | undefined;
+  /** The artifact that has the output in its place; default empty for none. */
+  readonly outputArtifactId?: string;
+  readonly usage: Usage | undefined;
 }
 
 /**
@@ -83,17 +95,18 @@ export function startStep(
   return { payload: { case: "stepStarted", value }, zone: live.run.zone };
 }
 
-/** step.completed; nothing when it is completed with the same output. LEASE_LOST, STEP_NOT_FOUND, INVALID_STATE. */
-export function completeStep(
-  state: RunState,
-  lease: LeaseRef,
-  { stepId, output, usage }: { stepId: string; output: Value | undefined; usage: Usage | undefined },
-): Draft | undefined {
+/**
+ * step.completed; nothing when it is completed with the same output. LEASE_LOST, STEP_NOT_FOUND, INVALID_STATE, INVALID_REQUEST and
+ * ARTIFACT_NOT_FOUND when its output is said to be what it can not be.
+ */
+export function completeStep(state: RunState, lease: LeaseRef, result: StepResult): Draft | undefined {
+  const { stepId, output, outputArtifactId = "" } = result;
   const live = requireLease(state, lease);
   const head = requireStep(live, stepId);
-  if (head.outputDigest !== undefined && equalBytes(head.outputDigest, valueDigest(output))) return undefined;
+  if (isCompletedWith(head, result)) return undefined;
   requireRunning(head);
-  const value = create(StepCompletedSchema, { leaseId: lease.leaseId, stepId, output, usage });
+  if (outputArtifactId !== "") requireStepOutput(live, outputArtifactId, output);
+  const value = create(StepCompletedSchema, { leaseId: lease.leaseId, ...result });
   return { payload: { case: "stepCompleted", value }, zone: live.run.zone };
 }
 
@@ -126,6 +139,26 @@ export function requireRoom<T extends object>(all: PersistentMap<T>, isOpen: (ea
   throw new SignalboxError("QUOTA_EXCEEDED", `${maxOpenPerRun} are under way in this run already; end some first`, {
     limit: String(maxOpenPerRun),
   });
+}
+
+function isCompletedWith({ step, outputDigest }: StepHead, { output, outputArtifactId = "" }: StepResult): boolean {
+  if (outputDigest === undefined || step.outputArtifactId !== outputArtifactId) return false;
+  return equalBytes(outputDigest, valueDigest(output));
+}
+
+function requireStepOutput({ run, artifacts }: LiveRun, artifactId: string, output: Value | undefined): void {
+  if (output !== undefined) {
+    throw new SignalboxError("INVALID_REQUEST", "a step has either output or output_artifact_id, not both");
+  }
+  const head = artifacts.byId.get(artifactId);
+  if (head === undefined) {
+    throw new SignalboxError("ARTIFACT_NOT_FOUND", `run ${run.runId} has no artifact ${artifactId}; store it first`);
+  }
+  if (head.purpose === ArtifactPurpose.STEP_OUTPUT) return;
+  throw new SignalboxError(
+    "INVALID_REQUEST",
+    `artifact ${artifactId} is no output of a step; store it with ARTIFACT_PURPOSE_STEP_OUTPUT`,
+  );
 }
 
 function requireStep({ run, steps }: LiveRun, stepId: string): StepHead {

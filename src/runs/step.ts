@@ -28,8 +28,8 @@ export function evolveStep(step: Step | undefined, event: Event): Step | undefin
   if (step === undefined) return undefined;
   const ended = { ...step, endTime: event.createTime, position: event.position };
   if (payload.case === "stepCompleted") {
-    const { output, usage } = payload.value;
-    return { ...ended, status: StepStatus.COMPLETED, output, usage: addUsage(step.usage, usage) };
+    const { output, outputArtifactId, usage } = payload.value;
+    return { ...ended, status: StepStatus.COMPLETED, output, outputArtifactId, usage: addUsage(step.usage, usage) };
   }
   if (payload.case === "stepFailed") {
     const { error, usage } = payload.value;
@@ -64,7 +64,8 @@ function startedStep(step: Step | undefined, event: Event, started: StepStarted)
   });
 }
 
-function reusedStep(event: Event, { stepId, key, name, kind, sequence, output, runId }: StepReused): Step {
+function reusedStep(event: Event, reused: StepReused): Step {
+  const { stepId, key, name, kind, sequence, output, outputArtifactId, runId } = reused;
   return create(StepSchema, {
     stepId,
     runId: event.stream?.id ?? "",
@@ -72,6 +73,7 @@ function reusedStep(event: Event, { stepId, key, name, kind, sequence, output, r
     name,
     status: StepStatus.COMPLETED,
     output,
+    outputArtifactId,
     startTime: event.createTime,
     endTime: event.createTime,
     position: event.position,

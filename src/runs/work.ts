@@ -42,12 +42,14 @@ export interface WorkDeps {
   readonly gate: Gate;
   readonly approvals: ApprovalDesk;
   readonly alarm: Alarm;
+  /** Whether the bytes of an artifact can be read; default: they always can. */
+  readonly isReadable?: (workspaceId: string, artifactId: string) => Promise<boolean>;
 }
 
 /** Steps and tool calls under a lease. */
 export function createWork(deps: WorkDeps): Work {
   const { aggregates, record, tokens, limits } = deps;
-  const base = createBaseRecord({ aggregates, record });
+  const base = createBaseRecord(deps);
   const leased = createLeasedRuns(deps);
 
   type Decide = (state: RunState, ticket: LeaseTicket, now: Date) => Draft | undefined;
@@ -103,10 +105,10 @@ export function createWork(deps: WorkDeps): Work {
         startStep(state, ticket, step, now, recorded),
       );
     },
-    completeStep(call, { leaseToken, stepId, output, usage }) {
+    completeStep(call, { leaseToken, stepId, output, outputArtifactId, usage }) {
       requireStorable("output", output, limits.maxOutputBytes);
       return onStep(call, leaseToken, stepId, (state, ticket) =>
-        completeStep(state, ticket, { stepId, output, usage }),
+        completeStep(state, ticket, { stepId, output, outputArtifactId, usage }),
       );
     },
     failStep(call, { leaseToken, stepId, error, usage }) {

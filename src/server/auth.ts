@@ -2,6 +2,7 @@ import { hash, timingSafeEqual } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { type Principal, PrincipalSchema, PrincipalType } from "../../gen/signalbox/v1/common_pb.ts";
 import { SignalboxError } from "../kernel/errors.ts";
+import { anonymous } from "../kernel/principal.ts";
 
 /** How callers are identified: not at all, or by one token that all of them share. */
 export type AuthSettings = { readonly mode: "none" } | { readonly mode: "static_token"; readonly token: string };
@@ -13,6 +14,9 @@ export interface Caller {
   /** False where nobody has to prove who they are: callers are who they say. */
   readonly proven: boolean;
 }
+
+/** Somebody without a credential, where none is needed. They speak for nobody. */
+export const nobody: Caller = { principal: anonymous, proven: true };
 
 /** Who calls, from the value of the `authorization` header. Throws UNAUTHENTICATED. */
 export type Authenticate = (authorization: string | null | undefined) => Caller;

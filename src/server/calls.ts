@@ -4,8 +4,10 @@ import { callKey } from "../kernel/call.ts";
 import { toConnectError } from "../kernel/errors.ts";
 import { type Observe, observeKey } from "../kernel/inner-call.ts";
 import type { IdSource } from "../kernel/ids.ts";
-import type { Authenticate } from "./auth.ts";
+import { type Authenticate, nobody } from "./auth.ts";
+import { connectionKey } from "./connection.ts";
 import { correlationIdOf, identityOf } from "./identity.ts";
+import { openMethods } from "./open-methods.ts";
 import { beginProgress, type Outcomes, type Progress } from "./outcomes.ts";
 import { watchStream } from "./watch-stream.ts";
 
@@ -23,6 +25,8 @@ export interface CallEdge {
 /** What the edge of calls is made of. */
 export interface CallEdgeOptions {
   readonly authenticate: Authenticate;
+  /** False where callers are who they say. */
+  readonly asksForCredentials: boolean;
   readonly ids: IdSource;
   readonly outcomes: Outcomes;
 }
@@ -32,7 +36,7 @@ type Next = Parameters<Interceptor>[0];
 const progressKey = createContextKey<Progress | undefined>(undefined, { description: "signalbox progress" });
 
 /** Creates the gate and the interceptor; the second relies on what the first leaves. */
-export function createCallEdge({ authenticate, ids, outcomes }: CallEdgeOptions): CallEdge {
+export function createCallEdge({ authenticate, asksForCredentials, ids, outcomes }: CallEdgeOptions): CallEdge {
   function gate(context: HandlerContext): void {
     const header = context.requestHeader;
     const progress = beginProgress(context.method, correlationIdOf(header, ids));
@@ -46,8 +50,11 @@ export function createCallEdge({ authenticate, ids, outcomes }: CallEdgeOptions)
     // Probes have no credentials.
     if (context.service.typeName === Health.typeName) return;
     try {
-      const caller = authenticate(header.get("authorization"));
-      context.values.set(callKey, identityOf(header, caller, progress.correlationId));
+      const authorization = header.get("authorization");
+      const isOpen = authorization === null && openMethods.has(context.method);
+      const caller = isOpen && asksForCredentials ? nobody : authenticate(authorization);
+      const identity = identityOf(header, caller, progress.correlationId);
+      context.values.set(callKey, { ...identity, ...context.values.get(connectionKey) });
     } catch (error) {
       throw toConnectError(error);
     }

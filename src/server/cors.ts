@@ -11,8 +11,22 @@ const allowedHeaders = [
   "X-On-Behalf-Of",
   "X-Correlation-Id",
   "Traceparent",
+  // Of artifacts by URL.
+  "Range",
+  "If-Range",
+  "If-None-Match",
 ].join(", ");
-const exposedHeaders = [...cors.exposedHeaders, "X-Correlation-Id"].join(", ");
+const exposedHeaders = [
+  ...cors.exposedHeaders,
+  "X-Correlation-Id",
+  // Of artifacts by URL.
+  "Accept-Ranges",
+  "Content-Disposition",
+  "Content-Length",
+  "Content-Range",
+  "ETag",
+  "Retry-After",
+].join(", ");
 const preflightMaxAgeSeconds = "7200";
 
 /** Looks at a request before anyone answers it; true when it was a preflight, which is answered then. */

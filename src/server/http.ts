@@ -11,6 +11,8 @@ export interface HttpOptions {
   readonly readiness: CheckReadiness;
   readonly metrics: Registry;
   readonly authenticate: Authenticate;
+  /** Answers what is below `/artifacts/`; undefined for nobody. */
+  readonly artifacts: RequestHandler | undefined;
   readonly log: Logger;
 }
 
@@ -26,9 +28,9 @@ Try:
   curl http://HOST/metrics    figures for Prometheus
 `;
 
-/** Answers what is no call: `/`, `/healthz`, `/readyz`, `/metrics`, and 404 with a hint for the rest. GET and HEAD only. */
+/** Answers what is no call: `/`, `/healthz`, `/readyz`, `/metrics`, `/artifacts/…`, and 404 with a hint for the rest. GET and HEAD only. */
 export function createHttpHandler(options: HttpOptions): RequestHandler {
-  const { readiness, metrics, authenticate, log } = options;
+  const { readiness, metrics, authenticate, artifacts, log } = options;
   const answers = new Map<string, Answer>([
     ["/", (request, response) => send(response, 200, "text/plain; charset=utf-8", welcomeAt(request))],
     ["/healthz", (_request, response) => send(response, 200, "text/plain; charset=utf-8", "ok\n")],
@@ -62,6 +64,7 @@ export function createHttpHandler(options: HttpOptions): RequestHandler {
   }
 
   return (request, response) => {
+    if (artifacts !== undefined && pathOf(request).startsWith("/artifacts/")) return artifacts(request, response);
     answer(request, response).catch((error: unknown) => {
       if (!(error instanceof SignalboxError)) log.error({ err: error, path: pathOf(request) }, "request failed");
       sendError(response, error);

@@ -2,7 +2,7 @@ import type { Principal } from "../../gen/signalbox/v1/common_pb.ts";
 import type { Call } from "../kernel/call.ts";
 import { SignalboxError } from "../kernel/errors.ts";
 import type { IdSource } from "../kernel/ids.ts";
-import { maxChain, onBehalfOf, principalOfName } from "../kernel/principal.ts";
+import { isAnonymous, maxChain, onBehalfOf, principalOfName } from "../kernel/principal.ts";
 import type { Caller } from "./auth.ts";
 
 /** A call without its signal: what the header of a request says about it. */
@@ -39,9 +39,12 @@ export function correlationIdOf(header: Headers, ids: IdSource): string {
   return given !== null && correlationPattern.test(given) ? given : ids.next("corr");
 }
 
-/** Behind a credential the names are its chain; without one, the first is the caller and the others are its chain. */
+/**
+ * Behind a credential the names are its chain; where none is asked for, the first is the caller and the others are its chain.
+ * Who should have one and has none speaks for nobody.
+ */
 function principal(caller: Caller, [first, ...rest]: readonly Principal[]): Principal {
-  if (first === undefined) return caller.principal;
+  if (first === undefined || isAnonymous(caller.principal)) return caller.principal;
   return caller.proven ? onBehalfOf(caller.principal, [first, ...rest]) : onBehalfOf(first, rest);
 }
 

@@ -16,6 +16,8 @@ export interface EdgeLimits {
   readonly maxHeaderBytes: number;
   /** The number of fields in a request's header, for both protocols. */
   readonly maxHeaderFields: number;
+  /** How long a reader of an artifact may take none of its bytes. */
+  readonly readerTimeoutMs: number;
   /** HTTP/2: streams open at the same time on one connection. */
   readonly maxConcurrentStreams: number;
   /** HTTP/2: invalid frames after which a connection is closed. */
@@ -44,6 +46,7 @@ export const defaultLimits: EdgeLimits = {
   timeoutCheckIntervalMs: 5_000,
   maxHeaderBytes: 16 * 1024,
   maxHeaderFields: 100,
+  readerTimeoutMs: 60_000,
   maxConcurrentStreams: 100,
   maxInvalidFrames: 100,
   maxRejectedStreams: 100,

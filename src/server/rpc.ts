@@ -1,6 +1,7 @@
 import {
   Code,
   ConnectError,
+  createContextValues,
   type ConnectRouter,
   type ConnectRouterOptions,
   createConnectRouter,
@@ -14,6 +15,7 @@ import {
 } from "@connectrpc/connect-node";
 import type { Logger } from "pino";
 import { SignalboxError } from "../kernel/errors.ts";
+import { type Connection, connectionKey } from "./connection.ts";
 import { sendError } from "./json-answer.ts";
 import { type EdgeRequest, type EdgeResponse, pathOf } from "./request.ts";
 import { createUnknownMethod } from "./unknown-method.ts";
@@ -22,12 +24,13 @@ import { createUnknownMethod } from "./unknown-method.ts";
 export type RpcHandler = (request: EdgeRequest, response: EdgeResponse) => boolean;
 
 /**
- * Serves the routes over gRPC, gRPC-Web and Connect. In place of connectNodeAdapter, because that one leaves a malformed
+ * Serves the routes over gRPC, gRPC-Web and Connect; every call has what `connectionOf` says under connectionKey. In place of connectNodeAdapter, because that one leaves a malformed
  * Host to end the process, a failed handler to hang, and 404, 405, 415 and 505 without a word about what to do.
  */
 export function createRpcHandler(
   routes: (router: ConnectRouter) => void,
   options: ConnectRouterOptions,
+  connectionOf: (request: EdgeRequest) => Connection,
   log: Logger,
 ): RpcHandler {
   const compression = { acceptCompression: [compressionGzip, compressionBrotli] };
@@ -40,7 +43,7 @@ export function createRpcHandler(
     const path = pathOf(request);
     const handler = handlers.get(path) ?? unknownMethod(request);
     if (handler === undefined) return false;
-    const call = parse(request, response);
+    const call = parse(request, response, connectionOf(request));
     if (call !== undefined) {
       serve(handler, call, response).catch((error: unknown) => giveUp(error, path, response, log));
     }
@@ -48,9 +51,14 @@ export function createRpcHandler(
   };
 }
 
-function parse(request: EdgeRequest, response: EdgeResponse): UniversalServerRequest | undefined {
+function parse(
+  request: EdgeRequest,
+  response: EdgeResponse,
+  connection: Connection,
+): UniversalServerRequest | undefined {
   try {
-    return universalRequestFromNodeRequest(request, response, undefined, undefined);
+    const values = createContextValues().set(connectionKey, connection);
+    return universalRequestFromNodeRequest(request, response, undefined, values);
   } catch {
     sendError(response, new SignalboxError("INVALID_REQUEST", "the Host (HTTP/1.1) or :authority (HTTP/2) is no host"));
     return undefined;

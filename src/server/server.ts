@@ -6,9 +6,12 @@ import type { Registry } from "prom-client";
 import { Health } from "../../gen/health/v1/health_pb.ts";
 import { SignalboxError, toConnectError } from "../kernel/errors.ts";
 import { randomIds } from "../kernel/ids.ts";
+import type { Downloads } from "../access/downloads.ts";
 import { isLoopbackAuthority, listenAddress } from "./address.ts";
 import { type AuthSettings, createAuthenticate } from "./auth.ts";
 import { createCallEdge } from "./calls.ts";
+import { createArtifactHandler } from "./artifact-handler.ts";
+import { connectionOf } from "./connection.ts";
 import { createCors } from "./cors.ts";
 import { drainingError } from "./draining.ts";
 import { healthRoutes } from "./health.ts";
@@ -39,6 +42,10 @@ export interface ServerOptions {
   /** The services that `routes` serves, for reflection, health and validation. */
   readonly services: readonly DescService[];
   readonly routes: (router: ConnectRouter) => void;
+  /** Artifacts by URL, below `/artifacts/`; unset for none. */
+  readonly downloads?: Downloads;
+  /** How others reach this server, without a slash at the end; unset for what the request says. */
+  readonly publicUrl?: string | undefined;
   /** Asks each part: `ok`, or what is wrong with it. */
   readonly readiness: () => Promise<Record<string, string>>;
   readonly metrics: Registry;
@@ -108,7 +115,7 @@ function createRequestHandler(options: ServerOptions, shutdownSignal: AbortSigna
   const health = healthRoutes({ services, readiness, draining: draining.signal });
   const reflection = options.reflection ? reflectionRoutes([...services, Health]) : undefined;
   const outcomes = createOutcomes(createCallMetrics(options.metrics), log);
-  const edge = createCallEdge({ authenticate, ids: randomIds, outcomes });
+  const edge = createCallEdge({ authenticate, asksForCredentials: auth.mode !== "none", ids: randomIds, outcomes });
   const rpc = createRpcHandler(
     (router) => {
       health(router);
@@ -123,9 +130,13 @@ function createRequestHandler(options: ServerOptions, shutdownSignal: AbortSigna
       maxTimeoutMs,
       shutdownSignal,
     },
+    (request) => connectionOf(request, options.publicUrl),
     log,
   );
-  const http = createHttpHandler({ readiness, metrics: options.metrics, authenticate, log });
+  const { downloads } = options;
+  const { readerTimeoutMs } = { ...defaultLimits, ...options.limits };
+  const artifacts = downloads && createArtifactHandler({ downloads, ids: randomIds, readerTimeoutMs, log });
+  const http = createHttpHandler({ readiness, metrics: options.metrics, authenticate, artifacts, log });
   const cors = createCors(options.allowedOrigins);
 
   return (request, response) => {
