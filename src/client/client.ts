@@ -23,4 +23,8 @@ export function createSignalboxClient(options: ClientOptions): SignalboxClient {
   return clientOver(opened.transport, options, opened.close);
 }
 
+export { ArtifactMismatchError } from "./artifact-check.ts";
 export * from "./contract.ts";
+export { downloadArtifact, type DownloadOptions } from "./download-artifact.ts";
+export { openSealedArtifact, type OpenSealedOptions, WrongIdentityError } from "./sealed-artifact.ts";
+export { SealBrokenError } from "../sealing/seal-broken-error.ts";

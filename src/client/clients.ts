@@ -1,7 +1,9 @@
 import { type Client, createClient, type Transport } from "@connectrpc/connect";
 import { AgentService } from "../../gen/signalbox/v1/agent_service_pb.ts";
 import { ApprovalService } from "../../gen/signalbox/v1/approval_service_pb.ts";
+import { ArtifactService } from "../../gen/signalbox/v1/artifact_service_pb.ts";
 import { EngineService } from "../../gen/signalbox/v1/engine_service_pb.ts";
+import { EvalService } from "../../gen/signalbox/v1/eval_service_pb.ts";
 import { EventService } from "../../gen/signalbox/v1/event_service_pb.ts";
 import { DocumentService } from "../../gen/signalbox/v1/document_service_pb.ts";
 import { IncidentService } from "../../gen/signalbox/v1/incident_service_pb.ts";
@@ -40,6 +42,10 @@ export interface SignalboxClient {
   readonly policy: Client<typeof PolicyService>;
   /** Keeps what went wrong until people know why. */
   readonly incidents: Client<typeof IncidentService>;
+  /** Keeps suites of cases, and holds agents against them. */
+  readonly evals: Client<typeof EvalService>;
+  /** Keeps files: results of runs, sealed at rest. */
+  readonly artifacts: Client<typeof ArtifactService>;
   /** Shows all work at once. */
   readonly pipeline: Client<typeof PipelineService>;
   /**
@@ -75,6 +81,8 @@ export function clientOver(transport: Transport, identity: Identity, onClose?: (
     approvals: createClient(ApprovalService, own),
     policy: createClient(PolicyService, own),
     incidents: createClient(IncidentService, own),
+    evals: createClient(EvalService, own),
+    artifacts: createClient(ArtifactService, own),
     pipeline: createClient(PipelineService, own),
     // Over the transport that refuses calls once this client is closed.
     onBehalfOf: (...names) => clientOver(own, { onBehalfOf: shortened([...names, ...namesOf(identity)]) }),

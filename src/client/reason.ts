@@ -19,7 +19,7 @@ function infoOf(error: unknown): ErrorInfo | undefined {
   return error.findDetails(ErrorInfoSchema).find(({ domain }) => domain === "signalbox");
 }
 
-const transientReasons = new Set(["CONTENTION", "STORE_UNAVAILABLE", "DRAINING", "READ_MODEL_BEHIND"]);
+const transientReasons = new Set(["CONTENTION", "STORE_UNAVAILABLE", "DRAINING", "RATE_LIMITED", "READ_MODEL_BEHIND"]);
 
 /** What a broken connection, a proxy or an internal error of the server looks like. */
 const transientCodes = new Set([

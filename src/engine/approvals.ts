@@ -4,6 +4,7 @@ import { type Approval, ApprovalStatus } from "../../gen/signalbox/v1/approval_p
 import { ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
 import type { SignalboxClient } from "../client/clients.ts";
 import type { JsonValue } from "../client/json.ts";
+import type { Activity } from "./activity.ts";
 import type { Command } from "./command.ts";
 import type { Commands } from "./commands.ts";
 import { endOf, type Entry } from "./entry.ts";
@@ -11,6 +12,7 @@ import type { ApprovalRequest, ApprovalTermsOptions, HandlerContext } from "./ha
 import { HandlerError, runErrorOf } from "./handler-error.ts";
 import type { Journal } from "./journal.ts";
 import type { Ending, Ledger } from "./ledger.ts";
+import type { StepOutputs } from "./step-outputs.ts";
 import { resultOf } from "./steps.ts";
 import { optionalValue } from "./values.ts";
 import type { Waits } from "./waits.ts";
@@ -22,14 +24,16 @@ export interface ApprovalsOptions {
   readonly commands: Commands;
   readonly ledger: Ledger;
   readonly journal: Journal;
+  readonly activity: Activity;
   readonly waits: Waits;
+  readonly outputs: StepOutputs;
 }
 
 const undecided: ReadonlySet<ApprovalStatus> = new Set([ApprovalStatus.PENDING, ApprovalStatus.HELD]);
 
 /** Asks people for leave, each question once per run. */
 export function createApprovals(options: ApprovalsOptions): HandlerContext["approve"] {
-  const { approvals, leaseToken, commands, ledger, journal, waits } = options;
+  const { approvals, leaseToken, commands, ledger, journal, activity, waits, outputs } = options;
 
   function admitted(question: (call: CallOptions) => Promise<Answer>): Promise<Approval> {
     return journal.ask(async () => present((await ledger.ask(question)).approval));
@@ -82,7 +86,8 @@ export function createApprovals(options: ApprovalsOptions): HandlerContext["appr
         const started = await journal.start(() => ledger.startStep(command, {}));
         if (started.end !== undefined) return resultOf(started.end);
         const ended = await ending(command, started, request);
-        return resultOf(endOf(await journal.end(() => ledger.end(started, ended))));
+        const kept = await activity.during(() => outputs.keep(started, ended));
+        return resultOf(endOf(await journal.end(() => ledger.end(started, kept))));
       },
       replayed: resultOf,
     });

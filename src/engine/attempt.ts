@@ -6,8 +6,8 @@ import { createEmitter } from "./emit.ts";
 import type { Handler } from "./handler.ts";
 import { RunStoppedError, type StopCause } from "./handler-error.ts";
 import type { Heartbeats } from "./heartbeats.ts";
+import { openKeeping } from "./keeping.ts";
 import { type Claim, type Lease, openLease } from "./lease.ts";
-import { createLedger } from "./ledger.ts";
 import { type WorkerLog, withFields } from "./log.ts";
 import { type Outcome, outcomeOf, outcomeWithout, release, report } from "./outcome.ts";
 
@@ -84,7 +84,8 @@ async function outcomeOfAttempt(
 ): Promise<Outcome | "given back"> {
   const { run, leaseToken } = claim;
   const { engine } = equipment;
-  const ledger = createLedger(engine, leaseToken, lease);
+  const keeping = openKeeping(equipment, claim, lease);
+  const { ledger } = keeping;
   const emitter = createEmitter({ engine, leaseToken, signal: lease.signal, log });
   const course = openCourse({ claim, lease, ledger, lastWords: emitter.lastWords, patienceMs });
   const commands = createCommands({
@@ -96,7 +97,7 @@ async function outcomeOfAttempt(
       onError(new RunStoppedError("finished"), run);
     },
   });
-  const { context, settle } = createContext({ equipment, claim, lease, ledger, course, commands, emitter, log });
+  const { context, settle } = createContext({ equipment, claim, lease, ...keeping, course, commands, emitter, log });
   const handled = outcomeOf(handler, context, run).finally(() => {
     commands.close();
     // From here on, what the handler has left behind keeps nobody waiting.

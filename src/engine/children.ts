@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { type Run, RunStatus } from "../../gen/signalbox/v1/run_pb.ts";
 import type { SignalboxClient } from "../client/clients.ts";
@@ -11,7 +10,9 @@ import type { ChildRun } from "./handler.ts";
 import { ChildRunError, failureOf, HandlerError, runErrorOf } from "./handler-error.ts";
 import type { Journal } from "./journal.ts";
 import type { Ending, Ledger } from "./ledger.ts";
+import { requestIdOf } from "./request-id.ts";
 import { createSlots } from "./slots.ts";
+import type { StepOutputs } from "./step-outputs.ts";
 import { optionalValue } from "./values.ts";
 import type { Waits } from "./waits.ts";
 
@@ -30,6 +31,7 @@ export interface ChildrenOptions {
   readonly journal: Journal;
   readonly activity: Activity;
   readonly waits: Waits;
+  readonly outputs: StepOutputs;
   readonly signal: AbortSignal;
 }
 
@@ -42,7 +44,7 @@ const terminal: ReadonlySet<RunStatus> = new Set([RunStatus.SUCCEEDED, RunStatus
 
 /** Child runs of one attempt. */
 export function createChildren(options: ChildrenOptions): Children {
-  const { run: parent, runs, commands, ledger, journal, activity, waits, signal } = options;
+  const { run: parent, runs, commands, ledger, journal, activity, waits, outputs, signal } = options;
   const calls = createSlots(maxCalls);
   const awaited = createSlots(maxAwaited);
 
@@ -95,7 +97,8 @@ export function createChildren(options: ChildrenOptions): Children {
     const started = await journal.start(() => ledger.startStep(command, { childRunId: child.runId }));
     if (started.end?.outcome.ok) return childResult(started.end, started);
     const end = await ended(command.sequence, child, group);
-    const entry = await journal.end(() => ledger.end(started, endingOf(end)));
+    const ending = await activity.during(() => outputs.keep(started, endingOf(end)));
+    const entry = await journal.end(() => ledger.end(started, ending));
     return childResult(endOf(entry), entry);
   }
 
@@ -137,12 +140,6 @@ export function createChildren(options: ChildrenOptions): Children {
       });
     },
   };
-}
-
-/** The same in every attempt; visible characters, at most 200 of them. */
-function requestIdOf({ runId }: Run, { key }: Command): string {
-  const id = `${runId}/${encodeURIComponent(key)}`;
-  return id.length <= 200 ? id : `${runId}/${createHash("sha256").update(key).digest("hex")}`;
 }
 
 function endingOf({ runId, status, output, error }: Run): Ending {

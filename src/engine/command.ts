@@ -1,7 +1,7 @@
 import { HandlerError } from "./handler-error.ts";
 
 /** What a command does: a tool call, or one of the kinds of steps. */
-export type CommandKind = "step" | "model" | "sleep" | "run" | "message" | "approval" | "tool";
+export type CommandKind = "step" | "model" | "sleep" | "run" | "message" | "approval" | "artifact" | "tool";
 
 /** Something that a handler asked for. */
 export interface Command {
@@ -28,6 +28,7 @@ const words: Record<CommandKind, string> = {
   run: "child run",
   message: "wait for a message",
   approval: "approval",
+  artifact: "artifact",
   tool: "tool call",
 };
 

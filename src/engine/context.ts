@@ -3,13 +3,14 @@ import type { ModelClient } from "../models/model.ts";
 import type { ToolRegistry } from "../tools/registry.ts";
 import { actorsOf } from "./actors.ts";
 import { createApprovals } from "./approvals.ts";
+import type { ArtifactStore } from "./artifact-store.ts";
+import { createArtifacts } from "./artifacts.ts";
 import { createChance } from "./chance.ts";
 import { createChildren } from "./children.ts";
 import { type Commands, mayBeLeftAlone } from "./commands.ts";
 import type { Course } from "./course.ts";
 import type { Emitter } from "./emit.ts";
 import type { HandlerContext } from "./handler.ts";
-import { HandlerError } from "./handler-error.ts";
 import type { Claim, Engine, Lease } from "./lease.ts";
 import type { Ledger } from "./ledger.ts";
 import { type WorkerLog, withFields } from "./log.ts";
@@ -17,6 +18,7 @@ import { createMessages } from "./messages.ts";
 import { createModelRequests } from "./model-requests.ts";
 import { serverClock } from "./server-clock.ts";
 import { createSleeps } from "./sleeps.ts";
+import type { StepOutputs } from "./step-outputs.ts";
 import { createSteps } from "./steps.ts";
 import type { Telemetry } from "./telemetry.ts";
 import { createToolCalls } from "./tool-calls.ts";
@@ -39,6 +41,8 @@ export interface ContextOptions {
   readonly claim: Claim;
   readonly lease: Lease;
   readonly ledger: Ledger;
+  readonly store: ArtifactStore;
+  readonly outputs: StepOutputs;
   readonly course: Course;
   readonly commands: Commands;
   readonly emitter: Emitter;
@@ -54,13 +58,13 @@ export interface OpenContext {
 
 /** The context of one attempt. */
 export function createContext(options: ContextOptions): OpenContext {
-  const { equipment, claim, lease, ledger, course, commands, emitter, log } = options;
+  const { equipment, claim, lease, ledger, store, outputs, course, commands, emitter, log } = options;
   const { run, leaseToken, unknownToolCalls } = claim;
   const { tools, models, telemetry } = equipment;
   const client = equipment.client.onBehalfOf(...actorsOf(run));
   const { activity, replay, journal, waits, inbox } = course;
   const { signal } = lease;
-  const shared = { run, commands, ledger, journal, activity, waits, signal };
+  const shared = { run, commands, ledger, journal, activity, waits, outputs, signal };
   const steps = createSteps({ ...shared, emitter });
   const toolCalls = createToolCalls({ ...shared, unknownToolCalls, registry: tools, client, telemetry, log });
   const children = createChildren({ ...shared, runs: client.runs });
@@ -81,7 +85,7 @@ export function createContext(options: ContextOptions): OpenContext {
     run: children.run,
     runAll: (all) => mayBeLeftAlone(children.runAll(all)),
     waitForMessage: createMessages({ ...shared, inbox, events: client.events }),
-    artifact: () => mayBeLeftAlone(artifact()),
+    artifact: createArtifacts({ run, store, commands, steps }),
     emit(delta) {
       if (replay.isDone()) emitter.emit(delta, "output");
     },
@@ -94,11 +98,6 @@ export function createContext(options: ContextOptions): OpenContext {
       await Promise.all([toolCalls.ended(), emitter.lastWords()]);
     },
   };
-}
-
-async function artifact(): Promise<never> {
-  const message = "this version of Signalbox has no store for artifacts; keep them elsewhere and return where";
-  throw new HandlerError("ARTIFACTS_UNAVAILABLE", message, { retryable: false });
 }
 
 function withReplay(log: WorkerLog, isReplaying: () => boolean): WorkerLog {

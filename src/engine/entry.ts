@@ -29,7 +29,7 @@ export interface Entry {
   readonly askPosition: bigint;
   /** Undefined while it has not ended, and when its lease ended first. */
   readonly end: End | undefined;
-  /** True when there is an output that the claim had no room for. */
+  /** True when there is an output that has to be fetched: the claim had no room for it, or it is in an artifact. */
   readonly outputOmitted: boolean;
   /** The step; undefined for a tool call. */
   readonly step: Step | undefined;
@@ -49,11 +49,13 @@ const kinds: Partial<Record<StepKind, CommandKind>> = {
   [StepKind.RUN]: "run",
   [StepKind.MESSAGE]: "message",
   [StepKind.APPROVAL]: "approval",
+  [StepKind.ARTIFACT]: "artifact",
 };
 
 /** A step of the record. */
 export function entryOfStep(step: Step): Entry {
-  const { sequence, key, stepId: id, startPosition: askPosition, outputOmitted } = step;
+  const { sequence, key, stepId: id, startPosition: askPosition } = step;
+  const outputOmitted = step.outputOmitted || step.outputArtifactId !== "";
   const command = { sequence, kind: kinds[step.kind] ?? "step", key };
   return { command, id, askPosition, end: endOfStep(step), outputOmitted, step, toolCall: undefined };
 }

@@ -1,4 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { Artifact, ArtifactVisibility } from "../../gen/signalbox/v1/artifact_pb.ts";
 import type { Zone } from "../../gen/signalbox/v1/common_pb.ts";
 import type { BudgetSchema, RetryPolicySchema, Run, ToolCall, ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
 import type { SignalboxClient } from "../client/clients.ts";
@@ -6,6 +7,7 @@ import type { JsonValue } from "../client/json.ts";
 import type { ModelAnswer, ModelRequest } from "../models/model.ts";
 import type { ToolRegistry } from "../tools/registry.ts";
 import type { Tool, ToolOutcome, ToolScope } from "../tools/tool.ts";
+import type { ArtifactContent } from "./artifact-content.ts";
 import type { WorkerLog } from "./log.ts";
 import type { UsageAmounts } from "./usage.ts";
 
@@ -93,8 +95,13 @@ export interface HandlerContext {
   runAll(children: readonly ChildRun[]): Promise<(JsonValue | undefined)[]>;
   /** The content of the next message to the run that came from the thread, or from none; waits for it without a worker. */
   waitForMessage(threadId?: string, options?: NameOptions): Promise<JsonValue>;
-  /** Keeps bytes beside the record. Throws ARTIFACTS_UNAVAILABLE: this version has no store for them. */
-  artifact(artifact: ArtifactInput): Promise<string>;
+  /**
+   * A file of the run, stored once: the artifact on record, whatever `content` is in a replay; in a retried or forked run, that of
+   * the run it began as. `name` is what people call it, at most 190 characters. Throws a HandlerError that is not retryable for what
+   * the server does not keep (PAYLOAD_TOO_LARGE, QUOTA_EXCEEDED), and ARTIFACT_STREAM_READ, retryable, when an upload broke off
+   * whose stream can not be read again.
+   */
+  artifact(name: string, content: ArtifactContent, options?: ArtifactOptions): Promise<Artifact>;
   /**
    * Shows output in the making to those who follow the run with `include_deltas`; a string is text under the key `output`.
    * It never waits and never fails: what can not be delivered is left out. Nothing is shown again during a replay.
@@ -234,11 +241,18 @@ export interface ChildRun extends NameOptions {
   readonly maxDurationMs?: number | undefined;
 }
 
-/** Something to keep. */
-export interface ArtifactInput {
-  readonly name: string;
-  readonly contentType: string;
-  readonly content: Uint8Array | string;
+/** About an artifact. */
+export interface ArtifactOptions {
+  /** The media type; default `text/plain; charset=utf-8` for a string, `application/octet-stream` for anything else. */
+  readonly contentType?: string | undefined;
+  /** Own keys and values, at most 64. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+  /** Who in the workspace may read it; default who created the run, and who was granted access. */
+  readonly visibility?: ArtifactVisibility | undefined;
+  /** An age recipient (`age1…`): only who has its identity can read it, not the server. Default none. */
+  readonly recipient?: string | undefined;
+  /** How long it is kept, from 1 s; default and at most the installation's (7 days). */
+  readonly retentionMs?: number | undefined;
 }
 
 /** A piece of output. */

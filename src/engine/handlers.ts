@@ -5,7 +5,7 @@ import { HandlerError } from "./handler-error.ts";
 
 /**
  * The handlers that come with Signalbox, to try it with: `echo`, `sleep`, `work`, `flaky`, `steps`, `children`, `wait`,
- * `approve`.
+ * `approve`, `file`.
  */
 export const builtInHandlers = {
   /** Returns its input. */
@@ -65,6 +65,17 @@ export const builtInHandlers = {
   approve: async (ctx, input) => {
     const sent = await ctx.approve({ action: "example.send", payload: input ?? null });
     return { sent: sent ?? null };
+  },
+
+  /**
+   * Takes {"name": of a file, default `hello.txt`, "text": what is in it}, stores that as an artifact of the run, and returns
+   * {"artifact_id": …, "sha256": …}.
+   */
+  file: async (ctx, input) => {
+    const { name, text } = isObject(input) ? input : {};
+    const content = typeof text === "string" ? text : "Hello from Signalbox.\n";
+    const { artifactId, sha256 } = await ctx.artifact(typeof name === "string" ? name : "hello.txt", content);
+    return { artifact_id: artifactId, sha256 };
   },
 } as const satisfies Record<string, Handler>;
 

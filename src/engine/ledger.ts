@@ -13,11 +13,13 @@ import {
   type ToolCall,
   type WakeConditionSchema,
 } from "../../gen/signalbox/v1/run_pb.ts";
+import type { Ask } from "./ask.ts";
 import type { Command, CommandKind } from "./command.ts";
 import { type Entry, entryOfStep, entryOfToolCall } from "./entry.ts";
 import { heldBack } from "./gate.ts";
-import { HandlerError, refusalOf, runErrorOf } from "./handler-error.ts";
-import type { Engine, Lease } from "./lease.ts";
+import { HandlerError, runErrorOf } from "./handler-error.ts";
+import type { Engine } from "./lease.ts";
+import type { StepOutputs } from "./step-outputs.ts";
 import type { UsageMeter } from "./usage.ts";
 
 /** What the record says of a step beside its command. */
@@ -34,7 +36,8 @@ export type ToolCallInit = Pick<
 
 /** How something ended. */
 export type Ending =
-  | { readonly ok: true; readonly output: Value | undefined }
+  /** `outputArtifactId` is the artifact that has the output on record, unset when the log has it. */
+  | { readonly ok: true; readonly output: Value | undefined; readonly outputArtifactId?: string }
   | { readonly ok: false; readonly error: RunError };
 
 /** A condition of a suspension, as the contract has it. */
@@ -52,14 +55,14 @@ export interface Ledger {
   end(entry: Entry, ending: Ending, usage?: UsageMeter): Promise<Entry>;
   /** Records what became of an unknown tool call; a result that is set says that it took effect. */
   reconcile(toolCallId: string, note: string, result: Value | undefined): Promise<Entry>;
-  /** The entry with the output that the claim had no room for. Records nothing. */
+  /** The entry with the output that has to be fetched. Records nothing. */
   fetch(entry: Entry): Promise<Entry>;
   suspend(conditions: Condition[]): Promise<SuspendRunResponse>;
   release(reason: string): Promise<void>;
   /** Where the log stood after the last write; 0 before the first. */
   position(): bigint;
   /** The answer of another idempotent call that the run needs. */
-  ask<T>(call: (options: CallOptions) => Promise<T>): Promise<T>;
+  readonly ask: Ask;
 }
 
 const stepKinds: Record<Exclude<CommandKind, "tool">, StepKind> = {
@@ -69,19 +72,20 @@ const stepKinds: Record<Exclude<CommandKind, "tool">, StepKind> = {
   run: StepKind.RUN,
   message: StepKind.MESSAGE,
   approval: StepKind.APPROVAL,
+  artifact: StepKind.ARTIFACT,
 };
 
-/** The ledger of a lease. */
-export function createLedger(engine: Engine, leaseToken: string, lease: Lease): Ledger {
-  let position = 0n;
+/** What a ledger needs. */
+export interface LedgerOptions {
+  readonly engine: Engine;
+  readonly leaseToken: string;
+  readonly ask: Ask;
+  readonly outputs: Pick<StepOutputs, "load">;
+}
 
-  async function ask<T>(call: (options: CallOptions) => Promise<T>): Promise<T> {
-    try {
-      return await lease.write(call);
-    } catch (error) {
-      throw error === lease.signal.reason ? error : refusalOf(error);
-    }
-  }
+/** The ledger of a lease. */
+export function createLedger({ engine, leaseToken, ask, outputs }: LedgerOptions): Ledger {
+  let position = 0n;
 
   async function write<T extends { readonly position: bigint }>(
     call: (options: CallOptions) => Promise<T>,
@@ -95,15 +99,26 @@ export function createLedger(engine: Engine, leaseToken: string, lease: Lease): 
     return entryOfStep(present((await write(call)).step));
   }
 
+  /** The entry with its output where an artifact has that; `known` is what is known to be in an artifact. */
+  async function withOutput(entry: Entry, known?: Ending): Promise<Entry> {
+    const { end, step: recorded } = entry;
+    const artifactId = recorded?.outputArtifactId ?? "";
+    if (artifactId === "" || end?.outcome.ok !== true) return entry;
+    const isKnown = known?.ok === true && known.outputArtifactId === artifactId;
+    const output = isKnown ? known.output : await outputs.load(artifactId);
+    return { ...entry, end: { ...end, outcome: { ok: true, output } }, outputOmitted: false };
+  }
+
   async function toolCall(
     call: (options: CallOptions) => Promise<{ toolCall?: ToolCall | undefined; position: bigint }>,
   ) {
     return entryOfToolCall(present((await write(call)).toolCall));
   }
 
-  const startStep: Ledger["startStep"] = ({ sequence, kind, key }, init) => {
+  const startStep: Ledger["startStep"] = async ({ sequence, kind, key }, init) => {
     const stepKind = kind === "tool" ? StepKind.UNSPECIFIED : stepKinds[kind];
-    return step((call) => engine.startStep({ leaseToken, sequence, key, kind: stepKind, ...init }, call));
+    const request = { leaseToken, sequence, key, kind: stepKind, ...init };
+    return withOutput(await step((call) => engine.startStep(request, call)));
   };
 
   const startToolCall: Ledger["startToolCall"] = async (command, init) => {
@@ -117,11 +132,13 @@ export function createLedger(engine: Engine, leaseToken: string, lease: Lease): 
     }
   };
 
-  function endStep(stepId: string, ending: Ending, meter: UsageMeter | undefined): Promise<Entry> {
+  async function endStep(stepId: string, ending: Ending, meter: UsageMeter | undefined): Promise<Entry> {
     const usage = meter?.total();
-    return ending.ok
-      ? step((call) => engine.completeStep({ leaseToken, stepId, output: ending.output, usage }, call))
-      : step((call) => engine.failStep({ leaseToken, stepId, error: ending.error, usage }, call));
+    if (!ending.ok) return step((call) => engine.failStep({ leaseToken, stepId, error: ending.error, usage }, call));
+    const { outputArtifactId = "" } = ending;
+    const output = outputArtifactId === "" ? ending.output : undefined;
+    const request = { leaseToken, stepId, output, outputArtifactId, usage };
+    return withOutput(await step((call) => engine.completeStep(request, call)), ending);
   }
 
   function endToolCall(toolCallId: string, ending: Ending, meter: UsageMeter | undefined): Promise<Entry> {
@@ -145,7 +162,9 @@ export function createLedger(engine: Engine, leaseToken: string, lease: Lease): 
     },
     reconcile: (toolCallId, note, result) =>
       toolCall((call) => engine.reconcileToolCall({ leaseToken, toolCallId, note, result }, call)),
-    fetch({ command, toolCall: recorded }) {
+    fetch(entry) {
+      const { command, step: recordedStep, toolCall: recorded } = entry;
+      if (recordedStep !== undefined && recordedStep.outputArtifactId !== "") return withOutput(entry);
       if (recorded === undefined) return startStep(command, {});
       const { stepId, tool, effect, idempotent, version, reversible } = recorded;
       return startToolCall(command, { stepId, tool, effect, idempotent, version, reversible });

@@ -8,6 +8,7 @@ import type { HandlerContext } from "./handler.ts";
 import type { Inbox, InboxMessage } from "./inbox.ts";
 import type { Journal } from "./journal.ts";
 import type { Ledger } from "./ledger.ts";
+import type { StepOutputs } from "./step-outputs.ts";
 import { resultOf } from "./steps.ts";
 import type { Waits } from "./waits.ts";
 
@@ -21,11 +22,12 @@ export interface MessagesOptions {
   readonly journal: Journal;
   readonly activity: Activity;
   readonly waits: Waits;
+  readonly outputs: StepOutputs;
 }
 
 /** Waits for messages, each taken once, in the order in which they came. */
 export function createMessages(options: MessagesOptions): HandlerContext["waitForMessage"] {
-  const { inbox, commands, ledger, journal, activity, waits } = options;
+  const { inbox, commands, ledger, journal, activity, waits, outputs } = options;
 
   async function next(sequence: number, threadId: string): Promise<InboxMessage> {
     for (;;) {
@@ -44,7 +46,8 @@ export function createMessages(options: MessagesOptions): HandlerContext["waitFo
         const started = await journal.start(() => ledger.startStep(command, { threadId }));
         if (started.end?.outcome.ok) return resultOf(started.end);
         const { content } = await next(command.sequence, threadId);
-        const ended = await journal.end(() => ledger.end(started, { ok: true, output: content }));
+        const ending = await activity.during(() => outputs.keep(started, { ok: true, output: content }));
+        const ended = await journal.end(() => ledger.end(started, ending));
         return resultOf(endOf(ended));
       },
       replayed: resultOf,

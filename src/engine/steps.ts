@@ -10,6 +10,7 @@ import type { HandlerContext, StepOptions, StepRetry, StepScope } from "./handle
 import { failureOf, HandlerError, runErrorOf, tame } from "./handler-error.ts";
 import type { Journal } from "./journal.ts";
 import type { Ending, Ledger, StepInit } from "./ledger.ts";
+import type { StepOutputs } from "./step-outputs.ts";
 import { createUsageMeter } from "./usage.ts";
 import { optionalValue } from "./values.ts";
 
@@ -35,6 +36,7 @@ export interface StepsOptions {
   readonly journal: Journal;
   readonly activity: Activity;
   readonly emitter: Emitter;
+  readonly outputs: StepOutputs;
   readonly signal: AbortSignal;
 }
 
@@ -49,7 +51,7 @@ interface Failed {
 
 /** Steps of one attempt. */
 export function createSteps(options: StepsOptions): Steps {
-  const { run, commands, ledger, journal, activity, emitter, signal } = options;
+  const { run, commands, ledger, journal, activity, emitter, outputs, signal } = options;
 
   function mayPass({ ending: { error } }: Failed): boolean {
     return error.retryable && !(run.retryPolicy?.nonRetryableCodes.includes(error.code) ?? false);
@@ -70,7 +72,8 @@ export function createSteps(options: StepsOptions): Steps {
       const pauseMs = pauses[attempt - 1];
       if (tried.ok || pauseMs === undefined || !mayPass(tried)) {
         void emitter.flush();
-        return settle(await journal.end(() => ledger.end(started, tried.ending, usage)), tried);
+        const ending = await activity.during(() => outputs.keep(started, tried.ending));
+        return settle(await journal.end(() => ledger.end(started, ending, usage)), tried);
       }
       // Started again in the same breath: a failure that stands on record is one that the handler was told of.
       entry = await journal.start(

@@ -195,11 +195,14 @@ function missingHandler(): never {
 }
 
 export type { JsonValue } from "../client/json.ts";
+export { type Artifact, ArtifactVisibility } from "../../gen/signalbox/v1/artifact_pb.ts";
 export { ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
 export { type DefinedHandler, defineHandler, type HandlerAgent, type HandlerDefinition } from "./define-handler.ts";
+export type { ArtifactContent } from "./artifact-content.ts";
 export type {
   ApprovalRequest,
   ApprovalTermsOptions,
+  ArtifactOptions,
   ChildRun,
   EmittedDelta,
   Handler,
@@ -220,6 +223,7 @@ export {
   type StopCause,
   ToolOutcomeUnknownError,
 } from "./handler-error.ts";
+export { createEvaluateHandler, evaluateHandler, type EvaluateOptions } from "./evals/evaluate.ts";
 export { builtInHandlers } from "./handlers.ts";
 export type { WorkerLog } from "./log.ts";
 export type { WorkerOptions } from "./worker-options.ts";

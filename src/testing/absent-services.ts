@@ -1,6 +1,7 @@
 import type { DescMethod, DescMethodUnary, DescService } from "@bufbuild/protobuf";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { DocumentService } from "../../gen/signalbox/v1/document_service_pb.ts";
+import { EvalService } from "../../gen/signalbox/v1/eval_service_pb.ts";
 import { IncidentService } from "../../gen/signalbox/v1/incident_service_pb.ts";
 import { PipelineService } from "../../gen/signalbox/v1/pipeline_service_pb.ts";
 import { QueueService } from "../../gen/signalbox/v1/queue_service_pb.ts";
@@ -11,6 +12,7 @@ import { SignalboxError } from "../kernel/errors.ts";
 
 const absent: readonly DescService[] = [
   DocumentService,
+  EvalService,
   IncidentService,
   PipelineService,
   QueueService,

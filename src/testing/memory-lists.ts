@@ -1,7 +1,9 @@
 import { type Approval, ApprovalStatus } from "../../gen/signalbox/v1/approval_pb.ts";
+import { type Artifact, ArtifactPurpose } from "../../gen/signalbox/v1/artifact_pb.ts";
 import type { Run, Step, ToolCall } from "../../gen/signalbox/v1/run_pb.ts";
 import type { ApprovalLists, ApprovalQuery } from "../approvals/queries.ts";
 import { evolveApproval } from "../approvals/resource.ts";
+import { evolveArtifact } from "../artifacts/resource.ts";
 import type { EventRecord } from "../eventlog/record.ts";
 import type { RunLists } from "../runs/queries.ts";
 import { evolveRun } from "../runs/resource.ts";
@@ -16,6 +18,8 @@ export interface MemoryLists extends RunLists, ApprovalLists {
   all(): Run[];
   /** A run as of the last record; undefined when there is none. */
   run(runId: string): Run | undefined;
+  /** The files of a run, the oldest first. */
+  files(runId: string): Artifact[];
   /** The approvals that have not ended, the oldest first. */
   openApprovals(): Approval[];
 }
@@ -32,6 +36,7 @@ export function createMemoryLists(): MemoryLists {
   const steps = new Map<string, Step>();
   const toolCalls = new Map<string, ToolCall>();
   const approvals = new Map<string, Approval>();
+  const artifacts = new Map<string, Artifact>();
   const page = <T>(items: T[]) => ({ items, nextPageToken: "" });
   return {
     take({ event }) {
@@ -42,6 +47,10 @@ export function createMemoryLists(): MemoryLists {
       if (event.stream?.type === "approval") {
         const approval = evolveApproval(approvals.get(event.stream.id), event);
         if (approval) approvals.set(event.stream.id, approval);
+      }
+      if (event.stream?.type === "artifact") {
+        const artifact = evolveArtifact(artifacts.get(event.stream.id), event);
+        if (artifact) artifacts.set(event.stream.id, artifact);
       }
       for (const id of stepIdsOf(event)) {
         const step = evolveStep(steps.get(id), event);
@@ -54,6 +63,8 @@ export function createMemoryLists(): MemoryLists {
     },
     all: () => [...runs.values()],
     run: (runId) => runs.get(runId),
+    files: (runId) =>
+      [...artifacts.values()].filter((each) => each.runId === runId && each.purpose !== ArtifactPurpose.STEP_OUTPUT),
     openApprovals: () => [...approvals.values()].filter(({ status }) => open.has(status)),
     approvals: async (workspaceId, query) =>
       page(

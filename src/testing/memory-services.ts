@@ -1,6 +1,7 @@
 import { createRouterTransport, type Transport } from "@connectrpc/connect";
 import { AgentService } from "../../gen/signalbox/v1/agent_service_pb.ts";
 import { ApprovalService } from "../../gen/signalbox/v1/approval_service_pb.ts";
+import { ArtifactService } from "../../gen/signalbox/v1/artifact_service_pb.ts";
 import { EngineService } from "../../gen/signalbox/v1/engine_service_pb.ts";
 import { EventService } from "../../gen/signalbox/v1/event_service_pb.ts";
 import { PolicyService } from "../../gen/signalbox/v1/policy_service_pb.ts";
@@ -8,6 +9,7 @@ import { RunService } from "../../gen/signalbox/v1/run_service_pb.ts";
 import { createAgents } from "../agents/agents.ts";
 import { agentRoutes } from "../agents/service.ts";
 import { approvalRoutes } from "../approvals/service.ts";
+import { artifactRoutes } from "../artifacts/service.ts";
 import type { Deltas } from "../deltas/deltas.ts";
 import type { Aggregates } from "../eventlog/aggregates.ts";
 import type { EventLog } from "../eventlog/event-log.ts";
@@ -32,6 +34,7 @@ import { createStepApprovals } from "../runs/step-approvals.ts";
 import { createWork } from "../runs/work.ts";
 import { createValidation } from "../server/validation.ts";
 import { absentRoutes } from "./absent-services.ts";
+import { createMemoryArtifacts } from "./memory-artifacts.ts";
 import { listFromLog } from "./memory-events.ts";
 import { limits, type MemoryGate, noPositions, noTables } from "./memory-gate.ts";
 import { createTestEdge } from "./test-edge.ts";
@@ -56,13 +59,13 @@ export interface MemoryServicesDeps {
 const leaseTtlMs = 24 * 3_600_000;
 
 /**
- * RunService, EngineService, AgentService, EventService, PolicyService and ApprovalService as production serves them, rules of the contract included, over
- * a transport within the process.
+ * RunService, EngineService, AgentService, EventService, PolicyService, ApprovalService and ArtifactService as production serves them,
+ * rules of the contract included, over a transport within the process.
  */
 export function openMemoryServices(deps: MemoryServicesDeps): Transport {
   const { log, feed, aggregates, lists, jobs, deltas, clock, ids } = deps;
   const { approvals, alarm, ...policy } = deps.gate;
-  const { gate } = policy;
+  const { book, gate } = policy;
   const positions = noPositions;
   const tokens = createLeaseTokens(new Uint8Array(32));
   const record = createRunRecord(log);
@@ -85,6 +88,7 @@ export function openMemoryServices(deps: MemoryServicesDeps): Transport {
   const work = createWork({ aggregates, record, tokens, limits, gate, approvals, alarm });
   const leased = createLeasedRuns({ aggregates, alarm });
   const stepApprovals = createStepApprovals({ leased, tokens, limits, gate, approvals, alarm });
+  const artifacts = createMemoryArtifacts({ log, aggregates, leased, tokens, book, clock, ids });
   const liveOutput = createLiveOutput({ aggregates, tokens, deltas, clock });
   const calls = createEngineCalls({ engine, work, liveOutput, reportWorker: () => Promise.resolve({}) });
   const events = createEvents({
@@ -100,7 +104,15 @@ export function openMemoryServices(deps: MemoryServicesDeps): Transport {
     },
   });
   const draining = new AbortController().signal;
-  const services = [RunService, EngineService, AgentService, EventService, PolicyService, ApprovalService];
+  const services = [
+    RunService,
+    EngineService,
+    AgentService,
+    EventService,
+    PolicyService,
+    ApprovalService,
+    ArtifactService,
+  ];
   return createRouterTransport(
     (router) => {
       runRoutes(router, runs, draining);
@@ -114,6 +126,7 @@ export function openMemoryServices(deps: MemoryServicesDeps): Transport {
       agentRoutes(router, agents);
       policyRoutes(router, policy);
       approvalRoutes(router, approvals, stepApprovals);
+      artifactRoutes(router, artifacts);
       eventRoutes(router, { ...events, list: listFromLog(log, lists) }, draining);
       absentRoutes(router);
     },

@@ -2,6 +2,8 @@ import { fromJson, type JsonValue as ProtoJson, toJson } from "@bufbuild/protobu
 import { z } from "zod";
 import { type Event, EventSchema } from "../../gen/signalbox/v1/event_pb.ts";
 import type { SignalboxClient } from "../client/clients.ts";
+import { downloadBytes } from "../engine/artifact-download.ts";
+import { outputIn } from "../engine/step-outputs.ts";
 import { terminalRunTypes } from "../eventlog/event-type.ts";
 import { chainHash, encodeBody, genesisHash } from "../eventlog/record.ts";
 import type { EventLog } from "../eventlog/event-log.ts";
@@ -22,18 +24,35 @@ const recordingSchema = z.object({
   events: z.array(z.json()).min(1),
 });
 
-/** The record of a run that has ended. Throws when it is still open: there is nothing yet to compare a replay with. */
-export async function recordRun(client: Pick<SignalboxClient, "events">, runId: string): Promise<Recording> {
+/**
+ * The record of a run that has ended, with the outputs of steps that artifacts have. Throws when it is still open: there is nothing
+ * yet to compare a replay with.
+ */
+export async function recordRun(
+  client: Pick<SignalboxClient, "events" | "artifacts">,
+  runId: string,
+): Promise<Recording> {
   const events: Event[] = [];
   for (let afterPosition = 0n; ;) {
     const page = await client.events.listEvents({ filter: { runId }, afterPosition, pageSize: 200 });
-    events.push(...page.events);
+    for (const event of page.events) events.push(await withOutput(client.artifacts, event));
     if (page.complete) break;
     if (page.events.length === 0) throw new Error(`run ${runId} has not ended; record it when it has`);
     afterPosition = page.nextPosition;
   }
   const workspaceId = events[0]?.workspaceId ?? "";
   return { version: 1, runId, workspaceId, events: events.map((event) => toJson(EventSchema, event)) };
+}
+
+/** The event with its output in it, wherever that is: a recording stands for itself. */
+async function withOutput(artifacts: SignalboxClient["artifacts"], event: Event): Promise<Event> {
+  const { payload } = event;
+  if (payload.case !== "stepCompleted" && payload.case !== "stepReused") return event;
+  const { outputArtifactId } = payload.value;
+  if (outputArtifactId === "") return event;
+  payload.value.output = outputIn(await downloadBytes(artifacts, outputArtifactId));
+  payload.value.outputArtifactId = "";
+  return event;
 }
 
 /** What a recording says. Throws an error that says how when it is none. */

@@ -1,5 +1,6 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { type Approval, ApprovalStatus, ApprovalVerdict } from "../../gen/signalbox/v1/approval_pb.ts";
+import type { Artifact } from "../../gen/signalbox/v1/artifact_pb.ts";
 import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
 import { type Run, type RunError, RunStatus, type Step, type ToolCall } from "../../gen/signalbox/v1/run_pb.ts";
 import type { CreateRunRequest } from "../../gen/signalbox/v1/run_service_pb.ts";
@@ -31,6 +32,8 @@ export interface TestRun {
   readonly events: readonly Event[];
   readonly steps: readonly Step[];
   readonly toolCalls: readonly ToolCall[];
+  /** The files that it stored, in order; outputs of steps are left out. */
+  readonly artifacts: readonly Artifact[];
   /** What it showed while it ran, by step, text put together. */
   readonly shown: ReadonlyMap<string, string>;
 }
@@ -38,8 +41,9 @@ export interface TestRun {
 /** Signalbox in memory, with one worker. Time stands still until it is moved. */
 export interface TestSignalbox extends AsyncDisposable {
   /**
-   * RunService, EngineService, EventService, ApprovalService, AgentService without ListAgents, and PolicyService as far as it goes
-   * without tables: a policy can be put, tried and read. Other services are not there.
+   * RunService, EngineService, EventService, ApprovalService, AgentService without ListAgents, and PolicyService and ArtifactService as
+   * far as they go without tables: a policy can be put, tried and read, an artifact stored, read and deleted. Other services are not
+   * there.
    */
   readonly client: SignalboxClient;
   /** What time it is. */
@@ -130,7 +134,8 @@ export function startTestWorker(
     for (const { delta } of deltas.of(runId)) {
       if (delta !== undefined) shown.set(delta.stepKey, (shown.get(delta.stepKey) ?? "") + delta.text);
     }
-    return { run, output: valueToJson(run.output), error: run.error, events, steps, toolCalls, shown };
+    const artifacts = lists.files(runId);
+    return { run, output: valueToJson(run.output), error: run.error, events, steps, toolCalls, artifacts, shown };
   }
 
   const pendingApprovals = () =>

@@ -17,9 +17,12 @@ test("what Signalbox did not refuse has no reason", () => {
   expect(reasonOf("LEASE_LOST")).toBeUndefined();
 });
 
-test.each(["DRAINING", "STORE_UNAVAILABLE", "CONTENTION", "READ_MODEL_BEHIND"] as const)("%s may pass", (reason) => {
-  expect(isTransient(refused(reason))).toBe(true);
-});
+test.each(["DRAINING", "STORE_UNAVAILABLE", "CONTENTION", "RATE_LIMITED", "READ_MODEL_BEHIND"] as const)(
+  "%s may pass",
+  (reason) => {
+    expect(isTransient(refused(reason))).toBe(true);
+  },
+);
 
 test.each(["LEASE_LOST", "RUN_NOT_FOUND", "INVALID_REQUEST", "PAYLOAD_TOO_LARGE", "UNAUTHENTICATED"] as const)(
   "%s does not pass by itself",

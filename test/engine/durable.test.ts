@@ -43,6 +43,8 @@ const reads: ReadonlySet<string> = new Set([
   "reportWorker",
   "publishDeltas",
   "getRun",
+  "getArtifact",
+  "downloadArtifact",
   "listEvents",
 ]);
 
@@ -179,6 +181,7 @@ function strike(engine: FakeEngine, crashes: readonly Crash[]): () => number {
 }
 
 function ownerOf({ runs: all }: FakeEngine, { request }: FakeCall): FakeRun | undefined {
-  const { leaseToken, parentRunId } = request as { leaseToken?: string; parentRunId?: string };
+  const { spec, ...other } = request as { leaseToken?: string; parentRunId?: string; spec?: { leaseToken: string } };
+  const { leaseToken = spec?.leaseToken, parentRunId } = other;
   return all.find((own) => (leaseToken === undefined ? own.run.runId === parentRunId : own.leaseToken === leaseToken));
 }

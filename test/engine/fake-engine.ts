@@ -4,6 +4,7 @@ import { Code, ConnectError, createRouterTransport, type Interceptor } from "@co
 import { AgentSchema, AgentStatus } from "../../gen/signalbox/v1/agent_pb.ts";
 import { AgentService } from "../../gen/signalbox/v1/agent_service_pb.ts";
 import { ApprovalService } from "../../gen/signalbox/v1/approval_service_pb.ts";
+import type { ArtifactService } from "../../gen/signalbox/v1/artifact_service_pb.ts";
 import type { Delta } from "../../gen/signalbox/v1/delta_pb.ts";
 import { type ClaimRunResponseSchema, EngineService } from "../../gen/signalbox/v1/engine_service_pb.ts";
 import { EventService } from "../../gen/signalbox/v1/event_service_pb.ts";
@@ -18,6 +19,7 @@ import {
 } from "../../gen/signalbox/v1/run_pb.ts";
 import { RunService } from "../../gen/signalbox/v1/run_service_pb.ts";
 import { createSignalboxClient, jsonValue, type SignalboxClient, valueToJson } from "../../src/client/client.ts";
+import { createFakeArtifacts, type FakeArtifacts } from "./fake-artifacts.ts";
 import { createFakeGate, type FakeGate, stopOf } from "./fake-gate.ts";
 import {
   addMessage,
@@ -42,7 +44,8 @@ export type Method =
   | keyof typeof RunService.method
   | keyof typeof EventService.method
   | keyof typeof AgentService.method
-  | keyof typeof ApprovalService.method;
+  | keyof typeof ApprovalService.method
+  | keyof typeof ArtifactService.method;
 
 /** One call that reached the fake. */
 export interface FakeCall {
@@ -59,6 +62,7 @@ export interface FakeEngine {
   readonly runs: FakeRun[];
   /** Policy, approvals and the kill switch. */
   readonly gate: FakeGate;
+  readonly artifacts: FakeArtifacts;
   /** What was shown while it was made, in order. */
   readonly deltas: Delta[];
   /** Looks at every call before and after it is served; what it throws is the answer. */
@@ -95,6 +99,8 @@ export function fakeEngine(leaseTtlMs = 30_000, clockMs: () => number = Date.now
   let changed = Promise.withResolvers<void>();
   const log: FakeLog = { nowMs, next: () => ++position };
   const gate = createFakeGate(log, ({ runId }) => wake(runOf(runId)));
+
+  const artifacts = createFakeArtifacts(log, held);
 
   /** Lets everyone look who waits for a run. */
   function notify(): void {
@@ -250,8 +256,8 @@ export function fakeEngine(leaseTtlMs = 30_000, clockMs: () => number = Date.now
           return { ...answer, suspended: true };
         },
         startStep: (request) => ({ step: startStep(log, held(request.leaseToken), request), position }),
-        completeStep: ({ leaseToken, stepId, output, usage }) => ({
-          step: endStep(log, held(leaseToken), stepId, { output, usage }),
+        completeStep: ({ leaseToken, stepId, output, outputArtifactId, usage }) => ({
+          step: endStep(log, held(leaseToken), stepId, { output, outputArtifactId, usage }),
           position,
         }),
         failStep: ({ leaseToken, stepId, error, usage }) => ({
@@ -310,6 +316,7 @@ export function fakeEngine(leaseTtlMs = 30_000, clockMs: () => number = Date.now
           return { events, nextPosition: position };
         },
       });
+      artifacts.routes(router);
       router.service(AgentService, {
         createAgent({ requestId, name, handler }) {
           const body = JSON.stringify([name, handler]);
@@ -338,6 +345,7 @@ export function fakeEngine(leaseTtlMs = 30_000, clockMs: () => number = Date.now
     client: createSignalboxClient({ transport }),
     calls,
     gate,
+    artifacts,
     runs,
     deltas,
     fault: () => {},

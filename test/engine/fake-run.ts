@@ -91,13 +91,20 @@ export function endStep(
   log: FakeLog,
   own: FakeRun,
   stepId: string,
-  { output, error, usage }: { output?: Value | undefined; error?: RunError | undefined; usage?: Run["usage"] },
+  result: {
+    output?: Value | undefined;
+    outputArtifactId?: string;
+    error?: RunError | undefined;
+    usage?: Run["usage"];
+  },
 ): Step {
   const step = byId([...own.steps.values()], (item) => item.stepId === stepId);
   if (step.status !== StepStatus.RUNNING) return step;
+  const { output, outputArtifactId = "", error, usage } = result;
   own.run = { ...own.run, usage: addUsage(own.run.usage, usage) };
   const status = error === undefined ? StepStatus.COMPLETED : StepStatus.FAILED;
-  return Object.assign(step, { status, output, error, usage: addUsage(step.usage, usage), ...ended(log) });
+  const all = { status, output, outputArtifactId, error, usage: addUsage(step.usage, usage) };
+  return Object.assign(step, all, ended(log));
 }
 
 /** tool_call.started; nothing when it is under way or its result is on record. */

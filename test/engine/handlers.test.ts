@@ -36,6 +36,17 @@ test.each([0, 1, 3])("flaky fails %i times, then succeeds", async (failures) => 
   expect(await run("flaky", { failures })).toMatchObject({ status: "SUCCEEDED", output: { attempts: failures + 1 } });
 });
 
+test("file stores what it is given, or a greeting", async () => {
+  const engine = fakeEngine();
+  const { run: ran, output } = await outcomeOf(engine, builtInHandlers.file, {
+    input: jsonValue({ name: "a.txt", text: "a" }),
+  });
+  expect(ran.steps.has("a.txt")).toBe(true);
+  const [stored] = engine.artifacts.all;
+  expect(output).toEqual({ artifact_id: stored?.artifact.artifactId, sha256: stored?.artifact.sha256 });
+  expect(await run("file", null)).toMatchObject({ status: "SUCCEEDED" });
+});
+
 test("steps records as many steps as it is asked for", async () => {
   const { run: ran, output } = await run("steps", { count: 3 });
   expect(output).toEqual({ count: 3, steps: [1, 2, 3] });

@@ -70,7 +70,7 @@ test("a group of children that nobody awaits fails without an unhandled rejectio
   const it = async (ctx: HandlerContext) => {
     void ctx.runAll([{ handler: "broken" }]);
     void ctx.reconcile("nothing", { tookEffect: false, note: "" });
-    void ctx.artifact({} as never);
+    void ctx.artifact("a.txt", {} as never);
     await ctx.run({ handler: "broken", name: "another" }).catch(() => {});
     await ctx.step("later", () => setImmediate());
     return "done";

@@ -23,6 +23,10 @@ export type Program =
   | { readonly kind: "pay"; readonly cents: number }
   | { readonly kind: "approve"; readonly value: number }
   | { readonly kind: "chance" }
+  /** Its content is another one in each attempt. */
+  | { readonly kind: "artifact" }
+  /** An output that the log has no room for. */
+  | { readonly kind: "large"; readonly value: number }
   | { readonly kind: "child"; readonly value: number }
   | { readonly kind: "children"; readonly count: number }
   | { readonly kind: "message" }
@@ -41,6 +45,8 @@ export const anyProgram: fc.Arbitrary<Program> = fc.letrec<{ program: Program; l
     fc.record({ kind: fc.constant("pay" as const), cents: fc.nat(9) }),
     fc.record({ kind: fc.constant("approve" as const), value: fc.nat(9) }),
     fc.constant({ kind: "chance" as const }),
+    fc.constant({ kind: "artifact" as const }),
+    fc.record({ kind: fc.constant("large" as const), value: fc.nat(9) }),
     fc.record({ kind: fc.constant("child" as const), value: fc.nat(9) }),
     fc.record({ kind: fc.constant("children" as const), count: fc.integer({ min: 1, max: 3 }) }),
     fc.constant({ kind: "message" as const }),
@@ -143,6 +149,17 @@ export async function runProgram(ctx: HandlerContext, world: World, program: Pro
         hear(ctx.random());
         // Which of those side by side gets which number is a matter of time, too.
         return "a number";
+      case "artifact":
+        hear((await ctx.artifact(name, `attempt ${ctx.attempt}`)).sha256);
+        // Its bytes are those of the attempt that stored it.
+        return "a file";
+      case "large": {
+        const text = await ctx.step(name, ({ key }) => {
+          world.ran(key, ctx.attempt);
+          return String(part.value).repeat(270_000);
+        });
+        return hear(text.length === 270_000 ? text.slice(0, 3) : "another text");
+      }
       case "child":
         return hear((await ctx.run({ name, handler: "child", input: part.value })) ?? null);
       case "children": {

@@ -256,9 +256,3 @@ test("time and chance are the same in every attempt", async () => {
   for (const number of [first[1], first[3]]) expect(number).toBeGreaterThanOrEqual(0);
   for (const number of [first[1], first[3]]) expect(number).toBeLessThan(1);
 });
-
-test("artifacts are not there yet", async () => {
-  const keep = { name: "a.txt", contentType: "text/plain", content: "a" };
-  const { error } = await outcomeOf(fakeEngine(), (ctx) => ctx.artifact(keep));
-  expect(error).toMatchObject({ code: "ARTIFACTS_UNAVAILABLE", retryable: false });
-});
