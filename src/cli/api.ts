@@ -1,7 +1,9 @@
 import { AgentService } from "../../gen/signalbox/v1/agent_service_pb.ts";
 import { ApprovalService } from "../../gen/signalbox/v1/approval_service_pb.ts";
+import { ArtifactService } from "../../gen/signalbox/v1/artifact_service_pb.ts";
 import { DocumentService } from "../../gen/signalbox/v1/document_service_pb.ts";
 import { EngineService } from "../../gen/signalbox/v1/engine_service_pb.ts";
+import { EvalService } from "../../gen/signalbox/v1/eval_service_pb.ts";
 import { EventService } from "../../gen/signalbox/v1/event_service_pb.ts";
 import { IncidentService } from "../../gen/signalbox/v1/incident_service_pb.ts";
 import { PipelineService } from "../../gen/signalbox/v1/pipeline_service_pb.ts";
@@ -15,6 +17,7 @@ import { createAgents } from "../agents/agents.ts";
 import { agentRoutes } from "../agents/service.ts";
 import type { Approvals } from "../approvals/approvals.ts";
 import { approvalRoutes } from "../approvals/service.ts";
+import { artifactRoutes } from "../artifacts/service.ts";
 import type { Deltas } from "../deltas/deltas.ts";
 import { createDocuments } from "../documents/documents.ts";
 import { createHttpEmbedder } from "../documents/http-embedder.ts";
@@ -22,6 +25,7 @@ import { localEmbedder } from "../documents/local-embedder.ts";
 import { documentRoutes } from "../documents/service.ts";
 import type { Aggregates } from "../eventlog/aggregates.ts";
 import type { Feed } from "../eventlog/feed.ts";
+import { type EvalParts, evalRoutes } from "../evals/service.ts";
 import { createEvents } from "../events/events.ts";
 import { eventRoutes } from "../events/service.ts";
 import type { OpenAlarm } from "../incidents/alarm.ts";
@@ -60,6 +64,7 @@ import { createSessions } from "../sessions/sessions.ts";
 import type { Registry } from "../workers/registry.ts";
 import { createWorkers } from "../workers/workers.ts";
 import { openServer, type Server } from "../server/server.ts";
+import type { ServedArtifacts } from "./artifacts.ts";
 import { createMetrics } from "./metrics.ts";
 import type { PolicyParts } from "./policy.ts";
 import type { ServeOptions } from "./serve.ts";
@@ -80,6 +85,8 @@ const services = [
   RoomService,
   PolicyService,
   ApprovalService,
+  ArtifactService,
+  EvalService,
 ];
 
 /** The largest request message. The broker takes more, so what comes in can always be stored and read back. */
@@ -102,6 +109,8 @@ export interface Parts extends Stores {
   readonly registry: Registry;
   readonly incidents: Incidents;
   readonly alarm: OpenAlarm;
+  readonly artifacts: ServedArtifacts;
+  readonly evals: EvalParts;
 }
 
 /** Opens the server with every service on it. */
@@ -145,7 +154,16 @@ export function openApi(options: ServeOptions, parts: Parts): Promise<Server> {
     alarm,
     gate,
   });
-  const work = createWork({ aggregates, record, tokens, limits, alarm, gate, approvals });
+  const work = createWork({
+    aggregates,
+    record,
+    tokens,
+    limits,
+    alarm,
+    gate,
+    approvals,
+    isReadable: parts.artifacts.isReadable,
+  });
   const leased = createLeasedRuns({ aggregates, alarm });
   const stepApprovals = createStepApprovals({ leased, tokens, limits, gate, approvals, alarm });
   const liveOutput = createLiveOutput({ aggregates, tokens, deltas, clock });
@@ -188,6 +206,8 @@ export function openApi(options: ServeOptions, parts: Parts): Promise<Server> {
     draining,
     maxRequestBytes,
     metrics: createMetrics(feed, positions),
+    downloads: parts.artifacts.downloads,
+    publicUrl: options.artifacts.publicUrl,
     readiness: () => readiness(parts),
     routes: (router) => {
       runRoutes(router, runs, draining.signal);
@@ -203,6 +223,8 @@ export function openApi(options: ServeOptions, parts: Parts): Promise<Server> {
       approvalRoutes(router, approvals, stepApprovals);
       sessionRoutes(router, createSessions({ log, clock, ids, db, positions }));
       incidentRoutes(router, parts.incidents);
+      artifactRoutes(router, parts.artifacts);
+      evalRoutes(router, parts.evals);
       pipelineRoutes(router, createPipeline({ postgres: parts.postgres, positions, clock }));
     },
   });

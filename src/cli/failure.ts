@@ -15,6 +15,9 @@ const hints: Record<string, string> = {
   AGENT_NOT_FOUND: "signalbox agents ls lists the agents of the workspace; --workspace chooses another one.",
   QUEUE_NOT_FOUND: "signalbox queues ls lists the queues of the workspace; --workspace chooses another one.",
   SCHEDULE_NOT_FOUND: "signalbox schedules ls lists the schedules of the workspace; --workspace chooses another one.",
+  SUITE_NOT_FOUND: "signalbox eval list lists the suites of the workspace; --workspace chooses another one.",
+  EVALUATION_NOT_FOUND:
+    "signalbox eval list --suite lists the evaluations of a suite; --workspace chooses another one.",
   SESSION_NOT_FOUND: "signalbox sessions ls lists the sessions of the workspace; --workspace chooses another one.",
   DOCUMENT_NOT_FOUND: "signalbox documents ls lists the documents of the workspace; --workspace chooses another one.",
   APPROVAL_NOT_FOUND: "signalbox approvals ls lists the approvals of the workspace; --workspace chooses another one.",
@@ -28,6 +31,15 @@ const hints: Record<string, string> = {
   SELF_APPROVAL: "Somebody else has to: --as says who you are.",
   HANDLE_TAKEN: "Choose another one with --handle.",
   KILL_SWITCH_ON: "signalbox kill-switch status says who has switched it on, and why.",
+  ARTIFACT_NOT_FOUND: "signalbox artifacts list lists the artifacts of the workspace; --workspace chooses another one.",
+  ARTIFACT_EXPIRED:
+    "signalbox artifacts show says since when, and whether signalbox artifacts restore can take it back.",
+  ARTIFACT_CORRUPT: "Its producer has to store it again; signalbox incidents ls says what was found.",
+  UPLOAD_NOT_FOUND: "Begin it again: an upload can be continued for 24 hours.",
+  CHECKSUM_MISMATCH:
+    "The file has changed, or was damaged on its way: repeat the command, with another --request-id if you gave one.",
+  GRANT_NOT_FOUND: "signalbox artifacts grants lists the grants and links of an artifact.",
+  RATE_LIMITED: "Wait a minute: SIGNALBOX_ACCESSES_PER_MINUTE is how often one caller may ask.",
   ETAG_MISMATCH: "Somebody has changed it meanwhile: look at it with `get`, then repeat the command.",
 };
 

@@ -71,6 +71,16 @@ export function positionOption(text: string): bigint {
   return BigInt(text);
 }
 
+/** A SHA-256 in hex, or in base64 as the API's JSON has it; returned in lower-case hex. */
+export function hashOption(text: string): string {
+  if (/^[0-9a-fA-F]{64}$/.test(text)) return text.toLowerCase();
+  const bytes = Buffer.from(text, "base64");
+  if (bytes.length !== 32 || bytes.toString("base64") !== text) {
+    throw new InvalidArgumentError("Give a SHA-256: 64 hex digits, or 44 characters of base64.");
+  }
+  return bytes.toString("hex");
+}
+
 /** One more `key=value`, added to those before. */
 export function labelOption(text: string, before: Record<string, string> = {}): Record<string, string> {
   const [, key, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import type { Writable } from "node:stream";
 import type { JsonValue } from "@bufbuild/protobuf";
 import type { LogStream } from "./logger.ts";
@@ -19,6 +20,8 @@ export interface Output {
   write(text: string): void;
   /** A whole page on stdout: on a terminal in place of what stands there, else below it. With --json nothing. */
   page(text: string): void;
+  /** Bytes on stdout as they are, with and without `--json`; resolves when there is room for more. */
+  raw(bytes: Uint8Array): Promise<void>;
   /** How many characters a line of stdout holds; undefined where it is no terminal. */
   readonly columns: number | undefined;
   /** A line on stderr. */
@@ -80,6 +83,10 @@ export function createOutput({ stdout, stderr, json, onClosed }: OutputStreams):
     print(text);
   }
 
+  async function raw(bytes: Uint8Array): Promise<void> {
+    if (!closed && !stdout.write(bytes)) await once(stdout, "drain");
+  }
+
   function endLine(): void {
     if (lineIsOpen && !closed) stdout.write("\n");
     lineIsOpen = false;
@@ -113,6 +120,7 @@ export function createOutput({ stdout, stderr, json, onClosed }: OutputStreams):
     print,
     write,
     page,
+    raw,
     get columns() {
       return stdout.columns;
     },

@@ -4,10 +4,14 @@ import { type ExitCode, exitCodes, usageError } from "./cli-error.ts";
 import type { Act, Cli } from "./cli.ts";
 import { addAgents } from "./commands/agents.ts";
 import { addApprovals } from "./commands/approvals.ts";
+import { addArtifacts } from "./commands/artifacts.ts";
 import { addBoard } from "./commands/board.ts";
+import { addBundles } from "./commands/bundles.ts";
 import { addDocuments } from "./commands/documents.ts";
+import { addEvals } from "./commands/evals.ts";
 import { addEvents } from "./commands/events.ts";
 import { addIncidents } from "./commands/incidents.ts";
+import { addKeys } from "./commands/keys.ts";
 import { addKillSwitch } from "./commands/kill-switch.ts";
 import { addMessages } from "./commands/messages.ts";
 import { addPolicy } from "./commands/policy.ts";
@@ -47,6 +51,8 @@ Settings come from the environment: \`signalbox config\` lists them.`;
 const adders = [
   addServing,
   addRuns,
+  addArtifacts,
+  addBundles,
   addBoard,
   addRooms,
   addMessages,
@@ -57,12 +63,14 @@ const adders = [
   addToolCalls,
   addEvents,
   addAgents,
+  addEvals,
   addSessions,
   addDocuments,
   addSchedules,
   addQueues,
   addWorkers,
   addUpkeep,
+  addKeys,
 ];
 
 /** Runs one command line (without `node` and the script). Throws what went wrong; a CliError for a wrong call. */

@@ -1,9 +1,13 @@
 import { agentProjections } from "../agents/projection.ts";
+import { accessProjections } from "../access/projection.ts";
 import { approvalProjections } from "../approvals/projection.ts";
 import { runApprovalReactor } from "../approvals/reactor.ts";
+import { artifactProjections } from "../artifacts/projection.ts";
+import { runArtifactReactor } from "../artifacts/reactor.ts";
 import { openDeltas } from "../deltas/deltas.ts";
 import type { HttpEmbedderOptions } from "../documents/http-embedder.ts";
 import { documentProjections } from "../documents/projection.ts";
+import { evalProjections } from "../evals/projection.ts";
 import { createAggregates } from "../eventlog/aggregates.ts";
 import { openFeed } from "../eventlog/feed.ts";
 import { incidentProjections } from "../incidents/projection.ts";
@@ -31,6 +35,8 @@ import type { AuthSettings } from "../server/auth.ts";
 import type { Server } from "../server/server.ts";
 import { openApi } from "./api.ts";
 import { tellRuns, wireApprovals } from "./approvals.ts";
+import { wireEvals } from "./evals.ts";
+import { type ArtifactOptions, wireArtifacts } from "./artifacts.ts";
 import { wireIncidents } from "./incidents.ts";
 import { openRegistry } from "../workers/registry.ts";
 import { wirePolicy } from "./policy.ts";
@@ -50,6 +56,9 @@ export const allProjections = [
   ...policyProjections,
   ...approvalProjections,
   ...incidentProjections,
+  ...artifactProjections,
+  ...accessProjections,
+  ...evalProjections,
 ];
 
 /** What a process of Signalbox can do, beside being a worker. */
@@ -67,6 +76,8 @@ export interface ServeOptions extends StoreOptions {
   readonly secret: Uint8Array;
   /** Write limits; lowered to what the broker takes. */
   readonly limits: Limits;
+  /** Where artifacts are kept, and how much of them; the same on all servers of an installation. */
+  readonly artifacts: ArtifactOptions;
   /** How long a lease holds without a heartbeat; the same on all servers of an installation. */
   readonly leaseTtlMs: number;
   readonly drainTimeoutMs: number;
@@ -103,6 +114,10 @@ export async function serve(options: ServeOptions): Promise<Serving> {
   const rooms = wireRooms({ ...stores, positions, aggregates, limits });
   const wired = opening.use(wireIncidents({ ...stores, feed, positions, aggregates }, options));
   const { incidents, alarm } = wired;
+  const keeping = { ...stores, feed, positions, aggregates, book: policy.book, alarm };
+  // Who only projects needs neither the store nor the root key.
+  const isKeeping = roles.has("server") || roles.has("reactors");
+  const artifacts = isKeeping ? opening.use(await wireArtifacts(keeping, options)) : undefined;
   if (roles.has("projector")) {
     opening.use(background((signal) => runProjector({ ...common, projections: allProjections, signal })));
   }
@@ -132,8 +147,12 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     };
     opening.use(background((signal) => runIncidentReactor({ ...watching, signal })));
   }
+  if (artifacts && roles.has("reactors")) {
+    const sweeping = { ...common, ...artifacts.reacting };
+    opening.use(background((signal) => runArtifactReactor({ ...sweeping, signal })));
+  }
   let server: Server | undefined;
-  if (roles.has("server")) {
+  if (artifacts && roles.has("server")) {
     const clock = systemClock;
     const deltas = opening.use(await openDeltas({ nats, stream: streamName("DELTAS", prefix), prefix, log }));
     const registry = opening.use(
@@ -154,6 +173,8 @@ export async function serve(options: ServeOptions): Promise<Serving> {
       approvals,
       incidents,
       alarm,
+      artifacts: await artifacts.serving(),
+      evals: wireEvals({ ...stores, positions, aggregates }, limits),
     };
     server = opening.use(await openApi({ ...options, limits }, parts));
   }

@@ -1,4 +1,6 @@
 import { z } from "zod";
+import { artifactSettingTable } from "./artifact-setting-table.ts";
+import { blobSettingTable } from "./blob-setting-table.ts";
 import { maskUrl } from "./mask.ts";
 import { modelSettingTable } from "./model-setting-table.ts";
 
@@ -120,15 +122,48 @@ export const settingTable = {
   },
   secret: {
     variable: "SIGNALBOX_SECRET",
-    schema: z
-      .string()
-      .regex(/^[A-Za-z0-9+/]{43}=$/)
-      .transform((text) => new Uint8Array(Buffer.from(text, "base64")))
-      .optional(),
+    schema: key32().optional(),
     unset: "created once in the data folder",
     allowed: "32 bytes in base64",
     example: "$(openssl rand -base64 32)",
-    description: "seals lease tokens; the same for every process of an installation",
+    description: "seals lease tokens and signs URLs; the same for every process of an installation",
+    mask: hidden,
+  },
+  rootKey: {
+    variable: "SIGNALBOX_ROOT_KEY",
+    schema: key32().optional(),
+    unset: "the one in the file",
+    allowed: "32 bytes in base64",
+    example: "$(openssl rand -base64 32)",
+    description: "wraps the keys of all artifacts; the same for every process of an installation",
+    mask: hidden,
+  },
+  rootKeyFile: {
+    variable: "SIGNALBOX_ROOT_KEY_FILE",
+    schema: z.string().min(1).optional(),
+    unset: "root.key in the data folder, created there once",
+    allowed: "a file that only this user may read, with 32 bytes in base64",
+    example: "/run/secrets/signalbox-root-key",
+    description: "the root key, in place of SIGNALBOX_ROOT_KEY",
+  },
+  rootKeyCommand: {
+    variable: "SIGNALBOX_ROOT_KEY_COMMAND",
+    schema: z.string().min(1).optional(),
+    unset: "none",
+    allowed: "a command that takes wrap or unwrap as its last word, and base64 on stdin and stdout",
+    example: "/usr/local/bin/signalbox-kms",
+    description: "who has the root key, for example a KMS, in place of SIGNALBOX_ROOT_KEY",
+  },
+  rootKeyOld: {
+    variable: "SIGNALBOX_ROOT_KEY_OLD",
+    schema: z
+      .string()
+      .regex(/^(file:.+|command:.+|[A-Za-z0-9+/]{43}=)$/)
+      .optional(),
+    unset: "none",
+    allowed: "32 bytes in base64, file: and a path, or command: and a command",
+    example: "file:/run/secrets/signalbox-root-key-of-last-year",
+    description: "the root key before this one, until `signalbox keys rotate --root` is through",
     mask: hidden,
   },
   allowedOrigins: {
@@ -138,6 +173,26 @@ export const settingTable = {
     allowed: "origins (scheme, host and port, no path) with commas between",
     example: "https://console.example",
     description: "web pages that may call the server from a browser",
+  },
+  publicUrl: {
+    variable: "SIGNALBOX_PUBLIC_URL",
+    schema: z
+      .string()
+      .refine(isBaseUrl)
+      .transform((text) => text.replace(/\/+$/, ""))
+      .optional(),
+    unset: "what the request says",
+    allowed: "an http:// or https:// address without query",
+    example: "https://signalbox.example",
+    description: "how others reach the server: what links to artifacts begin with and access challenges name",
+  },
+  accessesPerMinute: {
+    variable: "SIGNALBOX_ACCESSES_PER_MINUTE",
+    schema: whole(1, 1_000_000),
+    fallback: "600",
+    allowed: "a number from 1 to 1000000",
+    example: "6000",
+    description: "how often one caller may ask for the bytes of artifacts",
   },
   reflection: {
     variable: "SIGNALBOX_REFLECTION",
@@ -219,6 +274,8 @@ export const settingTable = {
     example: "/etc/signalbox/tools.json",
     description: "which tools a worker offers: packs, hosts that may be fetched, MCP servers",
   },
+  ...blobSettingTable,
+  ...artifactSettingTable,
   url: {
     variable: "SIGNALBOX_URL",
     schema: z.url({ protocol: /^https?$/ }),
@@ -250,6 +307,13 @@ export const settingTable = {
 /** What the table makes of an environment. */
 export type SettingValues = { [K in keyof typeof settingTable]: z.output<(typeof settingTable)[K]["schema"]> };
 
+function key32() {
+  return z
+    .string()
+    .regex(/^[A-Za-z0-9+/]{43}=$/)
+    .transform((text) => new Uint8Array(Buffer.from(text, "base64")));
+}
+
 function whole(minimum: number, maximum: number) {
   return z
     .string()
@@ -278,6 +342,11 @@ function natsUrls() {
 function isNatsUrl(address: string): boolean {
   const url = URL.parse(address.includes("://") ? address : `nats://${address}`);
   return url !== null && url.hostname !== "" && ["nats:", "tls:"].includes(url.protocol);
+}
+
+function isBaseUrl(text: string): boolean {
+  const url = /^https?:[!-~]{1,200}$/.test(text) ? URL.parse(text) : null;
+  return url !== null && url.search === "" && url.hash === "" && url.username === "" && url.password === "";
 }
 
 function isOrigin(text: string): boolean {

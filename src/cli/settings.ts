@@ -1,4 +1,6 @@
 import { z } from "zod";
+import type { artifactSettingTable } from "./artifact-setting-table.ts";
+import { type BlobSettingValues, neededByS3 } from "./blob-settings.ts";
 import { type CliError, usageError } from "./cli-error.ts";
 import type { modelSettingTable } from "./model-setting-table.ts";
 import {
@@ -21,7 +23,7 @@ export interface EmbeddingSettings {
 }
 
 /** What the environment says, checked, with every default filled in. */
-export interface Settings extends ModelSettings {
+export interface Settings extends ModelSettings, BlobSettingValues, ArtifactSettings {
   /** Address or name to listen on. */
   readonly host: string;
   /** 0 for any that is free. */
@@ -42,7 +44,19 @@ export interface Settings extends ModelSettings {
   readonly durability: (typeof durabilities)[number];
   /** 32 bytes; undefined for the one in the data folder. */
   readonly secret: Uint8Array | undefined;
+  /** 32 bytes; undefined for the root key in a file, or that of a command. At most one of the three is set. */
+  readonly rootKey: Uint8Array | undefined;
+  /** The file of the root key; undefined for the one in the data folder. */
+  readonly rootKeyFile: string | undefined;
+  /** The command that has the root key. */
+  readonly rootKeyCommand: string | undefined;
+  /** The root key before this one: base64, `file:…` or `command:…`. */
+  readonly rootKeyOld: string | undefined;
   readonly allowedOrigins: readonly string[];
+  /** How others reach the server, without a slash at the end; undefined for what requests say. */
+  readonly publicUrl: string | undefined;
+  /** How often one caller may ask for the bytes of artifacts. */
+  readonly accessesPerMinute: number;
   readonly reflection: boolean;
   readonly logLevel: (typeof logLevels)[number];
   readonly maxInputBytes: number;
@@ -59,6 +73,9 @@ export interface Settings extends ModelSettings {
   /** On whose behalf client commands call, nearest first; empty for nobody. */
   readonly onBehalfOf: readonly string[];
 }
+
+/** What the environment says of how much of artifacts is kept, and for how long. */
+export type ArtifactSettings = Pick<SettingValues, keyof typeof artifactSettingTable>;
 
 /** What the environment says of models. */
 export type ModelSettings = Pick<SettingValues, keyof typeof modelSettingTable>;
@@ -141,10 +158,24 @@ function* conflicts(values: Partial<SettingValues>): Generator<[string, string]>
       `${natsSetting.variable} is not set, but SIGNALBOX_DURABILITY=replicated needs a cluster: ${allowed(natsSetting)}`,
     ];
   }
+  const rootKeys = (["rootKey", "rootKeyFile", "rootKeyCommand"] as const).filter((key) => values[key] !== undefined);
+  for (const key of rootKeys.slice(1)) {
+    const [first = key] = rootKeys;
+    const { variable } = settingTable[key];
+    yield [variable, `${variable} and ${settingTable[first].variable} are both set: give one of them`];
+  }
   if (embeddingsUrl !== undefined && embeddingsModel === undefined) {
     yield [
       modelSetting.variable,
       `${modelSetting.variable} is not set, but SIGNALBOX_EMBEDDINGS_URL needs it: ${allowed(modelSetting)}`,
+    ];
+  }
+  for (const setting of values.artifactStore === "s3" ? neededByS3 : []) {
+    if (values[setting] !== undefined) continue;
+    const needed = settingTable[setting];
+    yield [
+      needed.variable,
+      `${needed.variable} is not set, but SIGNALBOX_ARTIFACT_STORE=s3 needs it: ${allowed(needed)}`,
     ];
   }
 }

@@ -2,6 +2,7 @@ import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import { ApprovalService } from "../../gen/signalbox/v1/approval_service_pb.ts";
+import { ArtifactService } from "../../gen/signalbox/v1/artifact_service_pb.ts";
 import { EngineService } from "../../gen/signalbox/v1/engine_service_pb.ts";
 import { EventService } from "../../gen/signalbox/v1/event_service_pb.ts";
 import { IncidentService } from "../../gen/signalbox/v1/incident_service_pb.ts";
@@ -15,6 +16,7 @@ import { createCommands, type Commands } from "./commands.ts";
 /** What a fake answers; what is left out is answered as unimplemented. */
 export interface FakeServices {
   readonly approvals?: Partial<ServiceImpl<typeof ApprovalService>>;
+  readonly artifacts?: Partial<ServiceImpl<typeof ArtifactService>>;
   readonly engine?: Partial<ServiceImpl<typeof EngineService>>;
   readonly events?: Partial<ServiceImpl<typeof EventService>>;
   readonly incidents?: Partial<ServiceImpl<typeof IncidentService>>;
@@ -33,6 +35,7 @@ export interface FakeServer extends AsyncDisposable, Commands {
 export async function openFakeServer(fakes: FakeServices): Promise<FakeServer> {
   function routes(router: ConnectRouter): void {
     router.service(ApprovalService, fakes.approvals ?? {});
+    router.service(ArtifactService, fakes.artifacts ?? {});
     router.service(EngineService, fakes.engine ?? {});
     router.service(EventService, fakes.events ?? {});
     router.service(IncidentService, fakes.incidents ?? {});
@@ -50,6 +53,7 @@ export async function openFakeServer(fakes: FakeServices): Promise<FakeServer> {
     reflection: false,
     services: [
       ApprovalService,
+      ArtifactService,
       EngineService,
       EventService,
       IncidentService,

@@ -7,6 +7,7 @@ import {
   countOption,
   durationOption,
   factorOption,
+  hashOption,
   labelOption,
   listOption,
   numberOption,
@@ -116,5 +117,16 @@ describe("settings", () => {
   test("refuse a bad value", () => {
     expect(() => read("size=x")).toThrow("whole number from 1");
     expect(() => read("mode=c")).toThrow("Give one of a, b.");
+  });
+});
+
+describe("hashOption", () => {
+  test("reads hex and base64 as lower-case hex", () => {
+    expect(hashOption("AB".repeat(32))).toBe("ab".repeat(32));
+    expect(hashOption(Buffer.alloc(32, 0xab).toString("base64"))).toBe("ab".repeat(32));
+  });
+
+  test.each(["", "ab", "g".repeat(64), "ab".repeat(33), Buffer.alloc(31).toString("base64")])("refuses %j", (text) => {
+    expect(() => hashOption(text)).toThrow("Give a SHA-256");
   });
 });

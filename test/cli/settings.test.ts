@@ -35,6 +35,20 @@ describe("readSettings", () => {
       maxOutputBytes: 1_048_576,
       drainTimeoutMs: 10_000,
       embeddings: undefined,
+      artifactStore: "filesystem",
+      artifactDir: undefined,
+      s3Endpoint: undefined,
+      s3Bucket: undefined,
+      s3Region: "us-east-1",
+      s3AccessKeyId: undefined,
+      s3SecretAccessKey: undefined,
+      maxArtifactBytes: 104_857_600,
+      maxRunArtifacts: 50,
+      maxRunArtifactBytes: 1_073_741_824,
+      maxWorkspaceArtifactBytes: 107_374_182_400,
+      artifactRetentionMs: 604_800_000,
+      artifactGraceMs: 86_400_000,
+      accessesPerMinute: 600,
       url: "http://127.0.0.1:8080",
       workspaceId: "ws_dev",
       onBehalfOf: [],
@@ -58,6 +72,8 @@ describe("readSettings", () => {
     { env: { SIGNALBOX_PORT: " 9000 " }, settings: { port: 9000 } },
     { env: { SIGNALBOX_PORT: "" }, settings: { port: 8080 } },
     { env: { NATS_URL: "nats://a:4222,tls://b" }, settings: { natsUrl: "nats://a:4222,tls://b" } },
+    { env: { SIGNALBOX_ROOT_KEY: secret }, settings: { rootKey: new Uint8Array(32).fill(7) } },
+    { env: { SIGNALBOX_ROOT_KEY_OLD: "file:/old.key" }, settings: { rootKeyOld: "file:/old.key" } },
     { env: { NATS_URL: "localhost:4222" }, settings: { natsUrl: "localhost:4222" } },
     { env: { DATABASE_URL: "postgresql://a/b" }, settings: { databaseUrl: "postgresql://a/b" } },
     { env: { SIGNALBOX_ROLES: "server, worker" }, settings: { roles: ["server", "worker"] } },
@@ -106,6 +122,15 @@ describe("readSettings", () => {
     ["SIGNALBOX_LEASE_TTL_MS", "3600001"],
     ["SIGNALBOX_DURABILITY", "yes"],
     ["SIGNALBOX_SECRET", "c2hvcnQ="],
+    ["SIGNALBOX_ROOT_KEY", "c2hvcnQ="],
+    ["SIGNALBOX_ROOT_KEY_OLD", "/old.key"],
+    ["SIGNALBOX_MAX_ARTIFACT_BYTES", "100 MB"],
+    ["SIGNALBOX_MAX_RUN_ARTIFACTS", "0"],
+    ["SIGNALBOX_ARTIFACT_RETENTION_MS", "999"],
+    ["SIGNALBOX_ARTIFACT_GRACE_MS", "-1"],
+    ["SIGNALBOX_PUBLIC_URL", "box.example"],
+    ["SIGNALBOX_PUBLIC_URL", "https://box.example/?x=1"],
+    ["SIGNALBOX_PUBLIC_URL", "https://user:hunter2@box.example"],
     ["SIGNALBOX_ALLOWED_ORIGINS", "*"],
     ["SIGNALBOX_ALLOWED_ORIGINS", "https://a/path"],
     ["SIGNALBOX_REFLECTION", "true"],
@@ -113,6 +138,13 @@ describe("readSettings", () => {
     ["SIGNALBOX_MAX_INPUT_BYTES", "4194305"],
     ["SIGNALBOX_MAX_OUTPUT_BYTES", "0"],
     ["SIGNALBOX_DRAIN_TIMEOUT_MS", "forever"],
+    ["SIGNALBOX_ARTIFACT_STORE", "memory"],
+    ["SIGNALBOX_S3_ENDPOINT", "s3.example"],
+    ["SIGNALBOX_S3_ENDPOINT", "https://s3.example/bucket"],
+    ["SIGNALBOX_S3_BUCKET", "Not_a_bucket"],
+    ["SIGNALBOX_S3_REGION", "eu central"],
+    ["SIGNALBOX_S3_ACCESS_KEY_ID", "two words"],
+    ["SIGNALBOX_S3_SECRET_ACCESS_KEY", "two words"],
     ["SIGNALBOX_URL", "127.0.0.1:8080"],
     ["SIGNALBOX_WORKSPACE", "dev"],
     ["SIGNALBOX_MODEL", "gpt"],
@@ -144,6 +176,11 @@ describe("readSettings", () => {
     expect(problemOf({ SIGNALBOX_AUTH: "static_token" })).toContain("SIGNALBOX_TOKEN is not set");
   });
 
+  test("takes the root key from one place only", () => {
+    const env = { SIGNALBOX_ROOT_KEY: secret, SIGNALBOX_ROOT_KEY_COMMAND: "kms" };
+    expect(() => readSettings(env)).toThrow("SIGNALBOX_ROOT_KEY_COMMAND and SIGNALBOX_ROOT_KEY are both set");
+  });
+
   test("asks for the model that an API for embeddings needs", () => {
     const env = { SIGNALBOX_EMBEDDINGS_URL: "http://a:1/v1" };
     expect(problemOf(env)).toContain("SIGNALBOX_EMBEDDINGS_MODEL is not set");
@@ -159,6 +196,21 @@ describe("readSettings", () => {
     const described = describeSettings({ SIGNALBOX_EMBEDDINGS_API_KEY: "hunter2" });
     expect(described.find(({ name }) => name === "SIGNALBOX_EMBEDDINGS_API_KEY")?.value).toBe("********");
     expect(JSON.stringify(described)).not.toContain("hunter2");
+  });
+
+  const s3 = {
+    SIGNALBOX_S3_ENDPOINT: "https://s3.example/",
+    SIGNALBOX_S3_BUCKET: "files",
+    SIGNALBOX_S3_ACCESS_KEY_ID: "id",
+    SIGNALBOX_S3_SECRET_ACCESS_KEY: "hunter2",
+  };
+
+  test("asks for everything that the store s3 needs", () => {
+    const problem = problemOf({ SIGNALBOX_ARTIFACT_STORE: "s3" });
+    for (const variable of Object.keys(s3)) {
+      expect(problem).toContain(`${variable} is not set, but SIGNALBOX_ARTIFACT_STORE=s3 needs it: give `);
+    }
+    expect(problemOf({ ...s3, SIGNALBOX_ARTIFACT_STORE: "s3", SIGNALBOX_S3_BUCKET: "" })).not.toContain("ENDPOINT");
   });
 
   const examples = Object.values<Setting>(settingTable).filter(({ example }) => !example.startsWith("$("));
@@ -198,11 +250,16 @@ describe("describeSettings", () => {
   test.each([
     ["SIGNALBOX_TOKEN", token, "********"],
     ["SIGNALBOX_SECRET", secret, "********"],
+    ["SIGNALBOX_ROOT_KEY", secret, "********"],
+    ["SIGNALBOX_ROOT_KEY_OLD", "command:kms --token hunter2", "********"],
     ["DATABASE_URL", "postgres://user:p@ss/word@host:5432/db", "postgres://user:***@host:5432/db"],
     ["DATABASE_URL", "postgres://host/db?user=u&password=hunter2", "postgres://host/db?user=u&password=***"],
     ["NATS_URL", "nats://token@a:4222,nats://u:p@b:4222", "nats://***@a:4222,nats://u:***@b:4222"],
     ["DATABASE_URL", "postgres://user:p,w@host/db", "postgres://user:***@host/db"],
     ["NATS_URL", "u:p@b:4222", "u:***@b:4222"],
+    ["SIGNALBOX_S3_ENDPOINT", "https://u:p@s3.example", "https://u:***@s3.example"],
+    ["SIGNALBOX_S3_ACCESS_KEY_ID", "AKIA123", "********"],
+    ["SIGNALBOX_S3_SECRET_ACCESS_KEY", "hunter2", "********"],
   ])("masks %s=%s", (variable, value, masked) => {
     expect(find({ [variable]: value }, variable)?.value).toBe(masked);
   });

@@ -25,7 +25,7 @@ const ours = services.filter(([, { build }]) => build !== undefined);
 const nats = services.filter(([name]) => name.startsWith("nats-"));
 const secrets = services.flatMap(([name, { environment = {} }]) =>
   Object.entries(environment)
-    .filter(([variable]) => /TOKEN|SECRET|PASSWORD|DATABASE_URL/.test(variable))
+    .filter(([variable]) => /TOKEN|SECRET|PASSWORD|ROOT_KEY|DATABASE_URL/.test(variable))
     .map(([variable, value]) => [`${name} ${variable}`, value]),
 );
 
@@ -69,6 +69,12 @@ describe("docker-compose.yml", () => {
         SIGNALBOX_DURABILITY: "replicated",
       });
     }
+  });
+
+  test("keeps artifacts where every server reaches them, under one root key", () => {
+    const stores = ["server", "projector"].map((name) => service(name).environment ?? {});
+    expect(stores.map(({ SIGNALBOX_ARTIFACT_STORE }) => SIGNALBOX_ARTIFACT_STORE)).toEqual(["nats", "nats"]);
+    expect(new Set(stores.map(({ SIGNALBOX_ROOT_KEY }) => SIGNALBOX_ROOT_KEY)).size).toBe(1);
   });
 
   test("keeps the brokers and the database on a network that nothing outside reaches", () => {

@@ -56,6 +56,13 @@ test("the worker works for the client, a repeated request answers the same run, 
   expect(await worker.interrupt()).toBe(0);
 });
 
+test("a file is uploaded, listed, downloaded, and led to by a link", async () => {
+  const { stdout } = await promisify(execFile)(process.execPath, [example("artifact.ts")], { env });
+  expect(stdout).toMatch(/^report\.md 14n [0-9a-f]{64}\n# All is well\nhttp/);
+  const url = stdout.trimEnd().split("\n").at(-1) ?? "";
+  expect(await (await fetch(url)).text()).toBe("# All is well\n");
+});
+
 test("what the page does works wherever there is fetch", async () => {
   const lines: string[] = [];
   await startAndFollow(installation.url, (line) => lines.push(line));

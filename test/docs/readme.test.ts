@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { glob, readFile } from "node:fs/promises";
+import { glob, readFile, writeFile } from "node:fs/promises";
 import { dirname, join, normalize } from "node:path";
 import { promisify } from "node:util";
 import { fromJsonString } from "@bufbuild/protobuf";
@@ -8,6 +8,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { PolicySchema } from "../../gen/signalbox/v1/policy_pb.ts";
 import { runProgram } from "../../src/cli/program.ts";
 import { createTestOutput } from "../cli/sink.ts";
+import { temporaryFolder } from "../stack/folder.ts";
 import { openInstallation } from "../support/installation.ts";
 import { codeBlocks, readDocuments, root } from "./documents.ts";
 
@@ -78,6 +79,18 @@ test("the calls of docs/concepts.md are answered, those with a … for an id lef
   );
   expect(answers.length).toBeGreaterThan(5);
   expect(answers.filter(({ code }) => code !== undefined)).toEqual([]);
+});
+
+test("the scripts of docs/artifacts.md store files and fetch them", async () => {
+  await using folder = await temporaryFolder();
+  await writeFile(join(folder.path, "big.bin"), Buffer.alloc(2_500_000, "b"));
+  const scripts = codeBlocks(documents.get("docs/artifacts.md") ?? "", "sh").filter((each) => !each.includes("…"));
+  const buf = JSON.stringify(join(root, "node_modules/.bin/buf"));
+  const said = await bash(`cd "${folder.path}"\n${here(scripts.join("\n")).replaceAll("npx buf", buf)}`);
+  expect(said.match(/"name": ?"(hello\.txt|big\.bin)"/g)).toHaveLength(4);
+  expect(said).toContain('"sizeBytes":"2500000"');
+  expect(said).toContain(`"data": "${btoa("hello\n")}"`);
+  expect(said).toMatch(/\}\nhello\nellHTTP\/1.1 302 Found\r\n/);
 });
 
 test("the hash of an event verifies by hand as docs/concepts.md says", async () => {

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { type Role, serve, type ServeOptions, type Serving } from "../../src/cli/serve.ts";
 import { type ClientOptions, createSignalboxClient, type SignalboxClient } from "../../src/client/client.ts";
 import { builtInHandlers, createWorker, type Worker, type WorkerOptions } from "../../src/engine/worker.ts";
+import { artifactOptions } from "./artifact-options.ts";
 import { openTestBackend, type TestBackend } from "./backend.ts";
 
 /** What a test wants of an installation. */
@@ -11,6 +12,7 @@ export interface InstallationOptions extends Partial<
     | "auth"
     | "allowedOrigins"
     | "limits"
+    | "artifacts"
     | "leaseTtlMs"
     | "heartbeatMs"
     | "drainTimeoutMs"
@@ -69,6 +71,7 @@ export async function openInstallation(options: InstallationOptions = {}): Promi
     reflection: true,
     secret: randomBytes(32),
     limits: { maxInputBytes: 1024 * 1024, maxOutputBytes: 1024 * 1024 },
+    artifacts: artifactOptions(randomBytes(32)),
     leaseTtlMs: 30_000,
     drainTimeoutMs: 2_000,
     ...rest,

@@ -51,6 +51,8 @@ export interface Processes extends AsyncDisposable {
   readonly servers: readonly ServerProcess[];
   readonly natsUrl: string;
   readonly databaseUrl: string;
+  /** What the servers are set to, their ports apart. */
+  readonly env: Readonly<Record<string, string>>;
   /** Runs a TypeScript file in a process of its own, its output going to `<name>.log` in the folder. */
   run(name: string, script: URL, env: Readonly<Record<string, string>>): Promise<Process>;
 }
@@ -74,6 +76,8 @@ export async function openProcesses({ leaseTtlMs, servers: count = 1 }: Processe
     SIGNALBOX_ROLES: "server,projector,reactors",
     SIGNALBOX_LEASE_TTL_MS: String(leaseTtlMs),
     SIGNALBOX_SECRET: randomBytes(32).toString("base64"),
+    SIGNALBOX_ROOT_KEY: randomBytes(32).toString("base64"),
+    SIGNALBOX_ARTIFACT_DIR: join(folder, "artifacts"),
   };
   const servers: ServerProcess[] = [];
   for (let index = 0; index < count; index++) {
@@ -94,6 +98,7 @@ export async function openProcesses({ leaseTtlMs, servers: count = 1 }: Processe
     servers,
     natsUrl,
     databaseUrl,
+    env,
     async run(name, script, own) {
       const command = await node([fileURLToPath(script)], own);
       const child = running.use(createProcess(program(folder, name, command)));

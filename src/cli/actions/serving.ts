@@ -3,6 +3,8 @@ import { SignalboxError } from "../../kernel/errors.ts";
 import { aborted } from "../../kernel/wait.ts";
 import { pendingMigrations } from "../../readmodel/migrate.ts";
 import { openPostgres } from "../../readmodel/postgres.ts";
+import type { ArtifactOptions } from "../artifacts.ts";
+import { blobSettings } from "../blob-settings.ts";
 import { CliError, type ExitCode, exitCodes, usageError } from "../cli-error.ts";
 import type { Cli } from "../cli.ts";
 import type { ServeOptions } from "../commands/serving.ts";
@@ -93,6 +95,7 @@ async function openRoles(
       replicas: durability === "replicated" ? 3 : 1,
       secret: await leaseSecret(settings),
       limits: { maxInputBytes, maxOutputBytes },
+      artifacts: artifactOptions(settings),
       log,
     });
   } catch (error) {
@@ -100,6 +103,26 @@ async function openRoles(
     const holder = (await portHolder(host, port)) === "signalbox" ? "signalbox" : "other";
     throw new CliError(`port ${port} on ${host} is taken`, portHint(port, holder), exitCodes.failed, { cause: error });
   }
+}
+
+function artifactOptions(settings: StoreSettings): ArtifactOptions {
+  const { env, accessesPerMinute, publicUrl, artifactRetentionMs: retentionMs, artifactGraceMs: graceMs } = settings;
+  const { maxArtifactBytes, maxRunArtifacts, maxRunArtifactBytes, maxWorkspaceArtifactBytes } = settings;
+  return {
+    blobs: blobSettings(settings),
+    rootKeys: settings,
+    env,
+    accessesPerMinute,
+    publicUrl,
+    limits: {
+      maxArtifactBytes,
+      maxRunArtifacts,
+      maxRunBytes: maxRunArtifactBytes,
+      maxWorkspaceBytes: maxWorkspaceArtifactBytes,
+      retentionMs,
+      graceMs,
+    },
+  };
 }
 
 function isPortTaken(error: unknown): boolean {

@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import { createAgentHandler } from "../../engine/agent/agent.ts";
+import { createEvaluateHandler, evaluateHandler } from "../../engine/evals/evaluate.ts";
 import { builtInHandlers } from "../../engine/handlers.ts";
 import { createWorker, type Worker } from "../../engine/worker.ts";
 import { type ExitCode, exitCodes } from "../cli-error.ts";
@@ -18,7 +19,7 @@ export async function work(
   const settings = readSettings(env);
   const log = createLogger(settings.logLevel, output.logStream);
   await using worker = await builtInWorker({ ...settings, env }, log, { queues, concurrency, transport });
-  const handlers = [...Object.keys(builtInHandlers), "agent"];
+  const handlers = [...Object.keys(builtInHandlers), "agent", evaluateHandler];
   const text = `worker ${worker.workerId} claims runs of ${handlers.join(", ")} at ${settings.url}`;
   output.show({ workerId: worker.workerId, url: settings.url, handlers }, text);
   await worker.run(signal);
@@ -42,7 +43,11 @@ export async function builtInWorker(
     baseUrl: url,
     token,
     workspaceId,
-    handlers: { ...builtInHandlers, agent: createAgentHandler({ defaultModel }) },
+    handlers: {
+      ...builtInHandlers,
+      agent: createAgentHandler({ defaultModel }),
+      [evaluateHandler]: createEvaluateHandler({ judgeModel: defaultModel }),
+    },
     models,
     tools,
     telemetry: { captureContent: traceContent },

@@ -9,6 +9,7 @@ import {
   StepStatusSchema,
 } from "../../../gen/signalbox/v1/run_pb.ts";
 import { enumName } from "../../kernel/enum-name.ts";
+import { filesText } from "./artifact-view.ts";
 import { budgetText, costText, isPositive, retryPolicyText, spanText } from "./limits.ts";
 import { fields, table } from "./table.ts";
 import { errorText, labelsText, principalText, shorten, shortJson, timeText, tookText } from "./values.ts";
@@ -59,6 +60,7 @@ export function runView(run: Run): string {
     ["input", shortJson(run.input, 2_000)],
     ["output", shortJson(run.output, 2_000)],
     ["error", errorText(run.error, 2_000)],
+    ["files", producedText(run)],
     ["created", `${timeText(run.createTime)} by ${principalText(run.createBy)}`],
     ["available", timeText(run.availableTime)],
     ["started", timeText(run.startTime)],
@@ -101,6 +103,11 @@ function statusText(run: Run): string {
   const status = enumName(RunStatusSchema, run.status);
   if (run.endTime !== undefined) return `${status} (${enumName(RunEndReasonSchema, run.endReason)})`;
   return run.pauseRequested ? `${status}, asked to pause` : status;
+}
+
+function producedText({ runId, artifactSummary }: Run): string {
+  const files = filesText(artifactSummary);
+  return files === "" ? "" : `${files}: signalbox artifacts list --run ${runId}`;
 }
 
 function pauseText(pause: Pause | undefined): string {

@@ -1,6 +1,13 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Event } from "../../../gen/signalbox/v1/event_pb.ts";
 import { ApprovalStatusSchema, ApprovalVerdictSchema } from "../../../gen/signalbox/v1/approval_pb.ts";
+import {
+  AccessMethodSchema,
+  AccessOutcomeSchema,
+  type ArtifactAccess,
+  type Grantee,
+} from "../../../gen/signalbox/v1/artifact_pb.ts";
+import type { ArtifactCreated } from "../../../gen/signalbox/v1/artifact_event_pb.ts";
 import { ZoneSchema } from "../../../gen/signalbox/v1/common_pb.ts";
 import { IncidentKindSchema, IncidentSeveritySchema } from "../../../gen/signalbox/v1/incident_pb.ts";
 import { KillSwitchScopeSchema, type PolicyDecision } from "../../../gen/signalbox/v1/policy_pb.ts";
@@ -212,6 +219,37 @@ function detailOf(event: Event, nameOf: (id: string) => string): string {
       return words(shorten(payload.value.text, 80), by(event));
     case "incidentResolved":
       return words(shorten(payload.value.rootCause, 80), by(event));
+    case "runArtifactAdded":
+      return words(payload.value.artifactId, fileText(payload.value.artifact), by(event));
+    case "artifactCreated":
+      return words(fileText(payload.value), by(event));
+    case "artifactDeleted":
+      return words(payload.value.reason, `until ${timeText(payload.value.purgeTime)} it can be restored`, by(event));
+    case "artifactExpired":
+      return `until ${timeText(payload.value.purgeTime)} it can be restored`;
+    case "artifactRestored":
+    case "artifactPurged":
+    case "artifactHeld":
+    case "artifactHoldReleased":
+      return words(payload.value.reason, by(event));
+    case "artifactGranted":
+      return words(`to ${granteeText(payload.value.grantee)}`, by(event));
+    case "artifactGrantRevoked":
+      return words(payload.value.grantId, by(event));
+    case "artifactLinkCreated":
+      return words(`good until ${timeText(payload.value.expireTime)}`, by(event));
+    case "artifactLinkRevoked":
+      return words(payload.value.linkId, by(event));
+    case "artifactAccessed":
+      return accessText(payload.value.access);
+    case "workspaceKeyRotated":
+      return words(payload.value.keyId, by(event));
+    case "workspaceKeyDestroyed":
+      return words(payload.value.keyIds.join(", "), payload.value.reason, by(event));
+    case "suitePut":
+      return words(payload.value.suite?.name, `version ${payload.value.suite?.version ?? 0n}`, by(event));
+    case "suiteArchived":
+      return by(event);
     case undefined:
       return "a kind of event that this program does not know; upgrade it";
   }
@@ -221,6 +259,22 @@ function detailOf(event: Event, nameOf: (id: string) => string): string {
 function left(lease: LeaseEnd | undefined, nameOf: (id: string) => string): string {
   const unknown = lease?.unknownToolCallIds ?? [];
   return unknown.length === 0 ? "" : `, outcome unknown: ${unknown.map(nameOf).join(", ")}`;
+}
+
+function fileText(artifact: ArtifactCreated | undefined): string {
+  return artifact === undefined ? "" : `${shorten(artifact.name, 60)}  ${artifact.sizeBytes} bytes`;
+}
+
+function granteeText(grantee: Grantee | undefined): string {
+  return grantee?.who.value ?? "nobody";
+}
+
+function accessText(access: ArtifactAccess | undefined): string {
+  if (access === undefined) return "";
+  const { artifactId, method, outcome, principal, detail, repeatedCount } = access;
+  const more = repeatedCount === 0n ? "" : `and ${repeatedCount} more`;
+  const what = `${enumName(AccessMethodSchema, method)} ${enumName(AccessOutcomeSchema, outcome)}`;
+  return words(artifactId, what, detail, more, `by ${principalText(principal)}`);
 }
 
 function by(event: Event): string {

@@ -41,6 +41,20 @@ export function durationText(ms: number): string {
   return twoUnits(ms, [dayMs, "d"], [hourMs, "h"]);
 }
 
+/** Bytes for people, in units of 1,000: `12 bytes`, `3.4 kB`, `5.6 MB`. */
+export function sizeText(bytes: number | bigint): string {
+  let value = Number(bytes);
+  if (value < 1_000) return `${value} ${value === 1 ? "byte" : "bytes"}`;
+  const units = ["kB", "MB", "GB", "TB"];
+  let unit = -1;
+  // From 999,950 on it would read 1000.0.
+  while (value >= 999.95 && unit < units.length - 1) {
+    value /= 1_000;
+    unit++;
+  }
+  return `${value.toFixed(1)} ${units[unit]}`;
+}
+
 type Unit = readonly [ms: number, name: string];
 
 function twoUnits(ms: number, [large, largeName]: Unit, [small, smallName]: Unit): string {

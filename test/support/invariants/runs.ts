@@ -1,4 +1,4 @@
-import type { LeaseEnd, StepStarted } from "../../../gen/signalbox/v1/run_event_pb.ts";
+import type { LeaseEnd, RunArtifactAdded, StepStarted } from "../../../gen/signalbox/v1/run_event_pb.ts";
 import { RunEndReason, StepKind, type WakeCondition } from "../../../gen/signalbox/v1/run_pb.ts";
 import type { LogEvent, Violation } from "../invariants.ts";
 
@@ -25,6 +25,7 @@ export interface Run {
   readonly endedApprovals: Set<string>;
   /** The number of messages that came from each thread. */
   readonly messages: Map<string, number>;
+  readonly artifacts: Set<string>;
 }
 
 type Problem = readonly [invariant: "I4" | "I5", problem: string];
@@ -138,6 +139,7 @@ function newRun(): Run {
     endedChildren: new Set(),
     endedApprovals: new Set(),
     messages: new Map(),
+    artifacts: new Set(),
   };
 }
 
@@ -146,6 +148,7 @@ function* transition(run: Run, { event: { payload } }: LogEvent): Generator<Prob
   if (run.pauseRequested && payload.case && notWhenPausing.has(payload.case))
     yield ["I4", "the run was asked to pause"];
   if (isHappening(payload)) return yield* happen(run, payload);
+  if (payload.case === "runArtifactAdded") return yield* addArtifact(run, payload.value);
   if (!isLife(payload)) return yield* work(run, payload);
   const { from, to } = life[payload.case];
   // Nobody but a worker can fail a run, unless its time is over.
@@ -186,6 +189,17 @@ function* happen(run: Run, payload: Happening): Generator<Problem, void> {
   if (!isOver) return;
   run.status = "queued";
   run.conditions = [];
+}
+
+/** The worker adds artifacts under its lease, others do without one as long as the run is open. */
+function* addArtifact(run: Run, { artifactId, leaseId }: RunArtifactAdded): Generator<Problem, void> {
+  const allowed: readonly Status[] = leaseId === "" ? open : ["running"];
+  if (!allowed.includes(run.status)) yield ["I4", `the run is ${run.status}, not ${allowed.join(" or ")}`];
+  if (leaseId !== "" && leaseId !== run.leaseId) {
+    yield ["I5", `carries lease ${leaseId}, but the newest is ${run.leaseId}`];
+  }
+  if (run.artifacts.has(artifactId)) yield ["I4", `${artifactId} was added before`];
+  run.artifacts.add(artifactId);
 }
 
 /** True when what a condition waits for has happened; nobody can say so of a time. */
