@@ -1,7 +1,9 @@
 /** `npm run bench [-- benchmark …]`: how fast Signalbox is, beside how fast it could be. */
 import { mkdir, writeFile } from "node:fs/promises";
+import { artifacts } from "./artifacts.ts";
 import { create } from "./create.ts";
 import { engine } from "./engine.ts";
+import { evaluate } from "./evaluate.ts";
 import { gate } from "./gate.ts";
 import { helpText, type Options, readOptions } from "./options.ts";
 import { projector } from "./projector.ts";
@@ -14,7 +16,7 @@ import { run } from "./run.ts";
 import { start } from "./start.ts";
 import { subscribe } from "./subscribe.ts";
 
-const benchmarks = [create, run, gate, engine, subscribe, projector, start];
+const benchmarks = [create, run, gate, artifacts, engine, evaluate, subscribe, projector, start];
 const resultsFolder = new URL("results/", import.meta.url);
 const docsFile = new URL("../docs/performance.md", import.meta.url);
 

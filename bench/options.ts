@@ -55,7 +55,7 @@ Options:
 The figures of every round are written to bench/results/<date>.json.
 
 Examples:
-  $ npm run bench                                   everything, in about a quarter of an hour
+  $ npm run bench                                   everything, in about 20 minutes
   $ npm run bench -- create run --seconds 0.2       a quick look
   $ npm run --silent bench -- projector --json | jq '.figures.projector[].ratio'
   $ npm run bench -- --seconds 3 --write-docs       on a machine that does nothing else`;

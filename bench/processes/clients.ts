@@ -1,4 +1,4 @@
-import { createSignalboxClient, follow, type SignalboxClient } from "../../src/client/client.ts";
+import { createSignalboxClient, follow, RunStatus, type SignalboxClient } from "../../src/client/client.ts";
 import { answerQuestions } from "../support/answer.ts";
 import { type Load, type LoadShape, press } from "../support/load.ts";
 import { newRun } from "../support/runs.ts";
@@ -44,6 +44,14 @@ interface Target {
   readonly queue?: string;
 }
 
+/** What to evaluate how. */
+interface EvaluationShape {
+  readonly url: string;
+  readonly cases: number;
+  readonly repeats: number;
+  readonly parallelism: number;
+}
+
 async function submissions({ url, handler = newRun.handler, queue = "" }: Target, count: number) {
   const connection = connect(url);
   const { client } = connection;
@@ -71,6 +79,22 @@ const functions = {
   /** Creates runs, so many at a time, and waits for all to succeed. Returns how many did in a second. */
   async runMany({ count, concurrency, ...target }: Target & { count: number; concurrency: number }): Promise<number> {
     return submitMany(await submissions(target, count), concurrency);
+  },
+  /** Evaluates `echo`: so many cases, each as often, so many trials at a time. Returns how many were made in a second. */
+  async evaluate({ url, cases, repeats, parallelism }: EvaluationShape): Promise<number> {
+    const { client } = connect(url);
+    const { input } = newRun;
+    const asked = Array.from({ length: cases }, (_, n) => ({ key: `case-${n}`, input, expected: input }));
+    const { suite } = await client.evals.putSuite({ suite: { name: "benchmark", cases: asked } });
+    const target = { target: { case: "handler" as const, value: newRun.handler } };
+    const startedAt = performance.now();
+    const suiteId = suite?.suiteId ?? "";
+    const { evaluation } = await client.evals.evaluate({ suiteId, target, repeats, parallelism });
+    const runId = evaluation?.evaluationId ?? "";
+    const { run } = await client.runs.waitRun({ runId, timeout: { seconds: 300n } });
+    if (run?.status !== RunStatus.SUCCEEDED)
+      throw new Error(`the evaluation has not succeeded: ${run?.error?.message}`);
+    return ((cases * repeats) / (performance.now() - startedAt)) * 1000;
   },
 };
 

@@ -1,3 +1,4 @@
+import { createEvaluateHandler, evaluateHandler } from "../../src/engine/evals/evaluate.ts";
 import { createWorker, type Handler } from "../../src/engine/worker.ts";
 import { answerQuestions } from "../support/answer.ts";
 import { createLogger } from "../support/logger.ts";
@@ -17,6 +18,7 @@ const handlers = {
     await context.approve({ action: "benchmark.act", payload: input });
     return input;
   },
+  [evaluateHandler]: createEvaluateHandler(),
 } satisfies Record<string, Handler>;
 
 /** What a worker works on, and how. */
@@ -28,7 +30,7 @@ interface WorkerShape {
 }
 
 const functions = {
-  /** Works on runs of the handlers `echo`, `steps` and `asks` until the process ends. */
+  /** Works on runs of the handlers `echo`, `steps` and `asks`, and on evaluations, until the process ends. */
   open({ url, concurrency, queue = "default", transport = "unary" }: WorkerShape): void {
     const log = createLogger();
     const worker = resources.use(

@@ -10,6 +10,8 @@ import { createLogger } from "./logger.ts";
 export interface Backend extends AsyncDisposable {
   readonly natsUrl: string;
   readonly databaseUrl: string;
+  /** On the disk that NATS writes to. */
+  readonly folder: string;
 }
 
 /** Starts the embedded stack with the durability `fsync` in a temporary folder. */
@@ -32,6 +34,7 @@ export async function openBackend(signal: AbortSignal): Promise<Backend> {
   return {
     natsUrl: stack.natsUrl,
     databaseUrl: stack.databaseUrl,
+    folder: folder.path,
     [Symbol.asyncDispose]: () => open.disposeAsync(),
   };
 }

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { toBinary } from "@bufbuild/protobuf";
 import { createSignalboxClient, CreateRunResponseSchema, type SignalboxClient } from "../../src/client/client.ts";
 import type { Role } from "../../src/cli/serve.ts";
@@ -20,12 +21,13 @@ export function processModule(name: string): URL {
 
 /** Starts Signalbox on the backend. */
 export async function startServer(
-  { natsUrl, databaseUrl }: Backend,
+  { natsUrl, databaseUrl, folder }: Backend,
   roles: readonly Role[],
   stack: AsyncDisposableStack,
 ): Promise<RunningServer<ServerProcess>> {
   const process = stack.use(await startProcess<ServerProcess>(processModule("server"), ["--expose-gc"]));
-  return { process, url: await process.call("open", { natsUrl, databaseUrl, roles }) };
+  const artifactDir = join(folder, "artifacts");
+  return { process, url: await process.call("open", { natsUrl, databaseUrl, artifactDir, roles }) };
 }
 
 /** Starts Connect alone; its CreateRun answers what Signalbox at `sampleUrl` answers, byte for byte. */

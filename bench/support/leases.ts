@@ -10,6 +10,7 @@ const result = jsonValue("done");
 
 /** A run under a lease. */
 export interface HeldRun {
+  readonly runId: string;
   /** Makes a call and records its result. */
   callTool(kind: ToolCallKind): Promise<void>;
   /** Has a call held back. Returns the id of the approval that it waits for. */
@@ -30,6 +31,7 @@ async function holdRun({ runs, engine }: SignalboxClient): Promise<HeldRun> {
   if (run === undefined) throw new Error("no run came to be claimed");
   const start = (kind: ToolCallKind) => engine.startToolCall({ leaseToken, key: randomUUID(), ...kind.call });
   return {
+    runId: run.runId,
     async callTool(kind) {
       const { toolCall } = await start(kind);
       await engine.succeedToolCall({ leaseToken, toolCallId: toolCall?.toolCallId ?? "", result });

@@ -14,3 +14,27 @@ export async function measureMemory(): Promise<Memory> {
   const { rss, heapUsed, external } = process.memoryUsage();
   return { residentBytes: rss, usedBytes: heapUsed + external };
 }
+
+/** An eye on the memory of this process. */
+export interface MemoryWatch {
+  /** Ends it. Returns the most that was resident, in bytes. */
+  stop(): number;
+}
+
+/** How often a watch looks. */
+const lookMs = 5;
+
+/** Watches what this process has resident from now on. */
+export function watchMemory(): MemoryWatch {
+  let peak = 0;
+  const look = () => void (peak = Math.max(peak, process.memoryUsage.rss()));
+  look();
+  const timer = setInterval(look, lookMs);
+  return {
+    stop() {
+      look();
+      clearInterval(timer);
+      return peak;
+    },
+  };
+}

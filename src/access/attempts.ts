@@ -93,10 +93,13 @@ export function tooOften(retryAfterMs: number): SignalboxError {
   });
 }
 
-/** Who shares a limit: one identity in one workspace, or one place on the network where nobody says who they are. */
+/**
+ * Who shares a limit: one identity in one workspace, or one place on the network where nobody says who they are. Those may say
+ * whatever workspace they like, so that does not count.
+ */
 export function limitKey({ workspaceId, principal, remoteAddress = "" }: Omit<Call, "signal">): string {
-  const who = isAnonymous(principal) ? networkOf(remoteAddress) : principalName(accessIdentity(principal));
-  return `${workspaceId} ${who}`;
+  if (isAnonymous(principal)) return networkOf(remoteAddress);
+  return `${workspaceId} ${principalName(accessIdentity(principal))}`;
 }
 
 function lineOf(

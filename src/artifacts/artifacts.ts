@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { type Artifact, ArtifactStatus } from "../../gen/signalbox/v1/artifact_pb.ts";
+import { type Artifact, ArtifactPurpose, ArtifactStatus } from "../../gen/signalbox/v1/artifact_pb.ts";
 import {
   type DeleteArtifactRequest,
   type GetStorageUsageRequest,
@@ -19,10 +19,11 @@ import { SignalboxError } from "../kernel/errors.ts";
 import { readPage } from "../readmodel/page.ts";
 import type { Positions } from "../readmodel/positions.ts";
 import type { Db } from "../readmodel/postgres.ts";
+import type { RunSide } from "../runs/commands.ts";
 import { deleteArtifact, requireArtifact, restoreArtifact, setLegalHold } from "./decider.ts";
 import { destroyArtifact, type DestructionDeps } from "./destruction.ts";
 import type { ArtifactLimits } from "./limits.ts";
-import { listArtifacts, storedTotal } from "./queries.ts";
+import { listArtifacts, reusingRun, storedTotal } from "./queries.ts";
 import { retentionOf } from "./retention.ts";
 import type { ArtifactState, KnownArtifact } from "./state.ts";
 import type { ArtifactAnswer } from "./uploads.ts";
@@ -46,6 +47,7 @@ export interface Artifacts {
 /** What artifacts need. */
 export interface ArtifactsDeps extends DestructionDeps {
   readonly aggregates: Aggregates<ArtifactState>;
+  readonly runs: Pick<RunSide, "isOpen">;
   readonly db: Db;
   readonly positions: Pick<Positions, "reach">;
   readonly limits: ArtifactLimits;
@@ -55,7 +57,7 @@ export interface ArtifactsDeps extends DestructionDeps {
 
 /** The artifacts on a log and its read models. */
 export function createArtifacts(deps: ArtifactsDeps): Artifacts {
-  const { aggregates, db, positions, limits, isOwner } = deps;
+  const { aggregates, runs, db, positions, limits, isOwner } = deps;
 
   async function command(
     call: Call,
@@ -75,6 +77,18 @@ export function createArtifacts(deps: ArtifactsDeps): Artifacts {
     );
   }
 
+  /** INVALID_STATE for the output of a step that an open run needs to go on: without it, that run would fail. */
+  async function requireUnneeded({ workspaceId }: Call, { artifactId, purpose, runId }: Artifact): Promise<void> {
+    if (purpose !== ArtifactPurpose.STEP_OUTPUT) return;
+    const user = (await runs.isOpen(workspaceId, runId)) ? runId : await reusingRun(db, workspaceId, artifactId);
+    if (user === undefined) return;
+    throw new SignalboxError(
+      "INVALID_STATE",
+      `artifact ${artifactId} is the output of a step of ${user}, which is open; wait for its end, or cancel it first`,
+      { run_id: user },
+    );
+  }
+
   return {
     async get({ workspaceId }, artifactId) {
       const { state } = await aggregates.load(workspaceId, artifactId);
@@ -91,6 +105,9 @@ export function createArtifacts(deps: ArtifactsDeps): Artifacts {
     },
     async delete(call, request) {
       const { artifactId } = request;
+      const { state: before } = await aggregates.load(call.workspaceId, artifactId);
+      requireOwner(before, artifactId, call);
+      await requireUnneeded(call, requireArtifact(before, artifactId).artifact);
       const { known, artifact, position } = await command(call, artifactId, (state, now) => {
         requireOwner(state, artifactId, call);
         return deleteArtifact(state, request, now, limits.graceMs);

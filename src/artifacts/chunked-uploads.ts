@@ -8,12 +8,14 @@ import {
   type CreateUploadRequest,
   type UploadChunkRequest,
 } from "../../gen/signalbox/v1/artifact_service_pb.ts";
+import { accessIdentity } from "../access/rights.ts";
 import type { BlobStore } from "../blobs/blob-store.ts";
 import type { KeyRing } from "../keys/key-ring.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { equalBytes, sha256 } from "../kernel/digest.ts";
 import { SignalboxError } from "../kernel/errors.ts";
+import { principalName } from "../kernel/principal.ts";
 import type { Admitted, ArtifactAdmission } from "./admission.ts";
 import { chunkCount, chunkLength, chunkSizeBytes } from "./chunk-plan.ts";
 import { putSealed } from "./sealed-parts.ts";
@@ -23,6 +25,7 @@ import type { KnownArtifact } from "./state.ts";
 import { requireSpec } from "./stream-uploads.ts";
 import { requireSha256 } from "./transfer.ts";
 import type { Uploads } from "./uploads.ts";
+import type { Usage } from "./usage.ts";
 
 /** What uploads in chunks need. */
 export interface ChunkedUploadsDeps {
@@ -30,15 +33,26 @@ export interface ChunkedUploadsDeps {
   readonly blobs: Pick<BlobStore, "put" | "remove">;
   readonly keys: Pick<KeyRing, "issue">;
   readonly sessions: Sessions;
+  readonly usage: Pick<Usage, "leftBytes">;
   readonly clock: Clock;
 }
 
+/** Uploads of a workspace that may be under way at the same time. */
+const maxOpen = 10_000;
 /** How often beginning an upload may be overtaken by another server before it gives up. */
 const maxTries = 5;
 
 /** Uploads whose chunks come in any order, more than once and over any server. */
 export function createChunkedUploads(deps: ChunkedUploadsDeps): Pick<Uploads, "begin" | "chunk" | "get"> {
-  const { admission, blobs, keys, sessions, clock } = deps;
+  const { admission, blobs, keys, sessions, usage, clock } = deps;
+
+  /** What is under way is on disk and on no record: it takes room of the workspace as if it were. QUOTA_EXCEEDED. */
+  async function requireRoom({ workspaceId }: Call, sizeBytes: number): Promise<void> {
+    const [open, leftBytes] = await Promise.all([sessions.open(workspaceId), usage.leftBytes(workspaceId)]);
+    if (open.count < maxOpen && open.sizeBytes + sizeBytes <= leftBytes) return;
+    const message = `${open.count} uploads of ${open.sizeBytes} bytes are under way, the workspace has ${leftBytes} bytes left; finish them first, or wait until they are given up`;
+    throw new SignalboxError("QUOTA_EXCEEDED", message, { size: String(sizeBytes), left: String(leftBytes) });
+  }
 
   /** The upload as it was begun by whoever came first. CONTENTION, REQUEST_ID_REUSED. */
   async function beginOnce(call: Call, admitted: Admitted, requestId: string): Promise<UploadSession> {
@@ -46,7 +60,9 @@ export function createChunkedUploads(deps: ChunkedUploadsDeps): Pick<Uploads, "b
     for (let i = 0; i < maxTries; i++) {
       const before = await sessions.find(workspaceId, admitted.artifactId);
       const wanted = sessionOf(call, admitted, requestId, clock.now(), before);
-      if (wanted === before || (await sessions.put(wanted, before))) return wanted;
+      if (wanted === before) return wanted;
+      if (before === undefined) await requireRoom(call, wanted.sizeBytes);
+      if (await sessions.put(wanted, before)) return wanted;
     }
     throw new SignalboxError("CONTENTION", "others begin the same upload at the same time; try again");
   }
@@ -85,22 +101,22 @@ export function createChunkedUploads(deps: ChunkedUploadsDeps): Pick<Uploads, "b
   };
 }
 
-/** The upload under way. UPLOAD_NOT_FOUND. */
+/** The caller's upload under way; somebody else's is as good as none. UPLOAD_NOT_FOUND. */
 export async function requireSession(
   sessions: Pick<Sessions, "find">,
-  { workspaceId }: Call,
+  call: Call,
   uploadId: string,
   now: Date,
 ): Promise<UploadSession> {
-  const session = await sessions.find(workspaceId, uploadId);
-  if (session !== undefined && session.expireTime > now) return session;
+  const session = await sessions.find(call.workspaceId, uploadId);
+  if (session !== undefined && session.expireTime > now && session.beginBy === nameOf(call)) return session;
   const message = `no upload ${uploadId} is under way: it was finished, or 24 hours are over; begin one with CreateUpload`;
   throw new SignalboxError("UPLOAD_NOT_FOUND", message);
 }
 
 /** What is to be remembered of an upload: `before` itself when that says it all. REQUEST_ID_REUSED. */
 function sessionOf(
-  { workspaceId }: Call,
+  call: Call,
   { artifactId, spec, requestDigest }: Admitted,
   requestId: string,
   now: Date,
@@ -108,22 +124,30 @@ function sessionOf(
 ): UploadSession {
   if (before === undefined || before.expireTime <= now) {
     return {
-      workspaceId,
+      workspaceId: call.workspaceId,
       uploadId: artifactId,
       nonce: randomBytes(8).toString("hex"),
       requestId,
+      beginBy: nameOf(call),
       requestDigest,
       spec,
       sizeBytes: Number(spec.sizeBytes),
       expireTime: new Date(now.getTime() + sessionTtlMs),
     };
   }
-  if (!equalBytes(before.requestDigest, requestDigest)) {
+  const isTheirs = before.beginBy === nameOf(call);
+  // Of a run's upload, whoever has its lease now was asked for that already.
+  if (!equalBytes(before.requestDigest, requestDigest) || (!isTheirs && spec.leaseToken === "")) {
     const message = `request_id has begun another upload before, ${artifactId}; use another one`;
     throw new SignalboxError("REQUEST_ID_REUSED", message, { artifact_id: artifactId });
   }
   // The next lease of the run goes on with what the one before has begun.
-  return before.spec.leaseToken === spec.leaseToken ? before : { ...before, spec };
+  return isTheirs && before.spec.leaseToken === spec.leaseToken ? before : { ...before, spec, beginBy: nameOf(call) };
+}
+
+/** As whom the caller owns what comes of it. */
+function nameOf({ principal }: Call): string {
+  return principalName(accessIdentity(principal));
 }
 
 function requireAnnounced(request: CreateUploadRequest): ArtifactSpec {

@@ -18,8 +18,8 @@ export interface Contents {
   /**
    * A part of an artifact's bytes, in pieces of up to 64 KiB; the whole without a range. Nothing comes out that is not what was
    * stored: ARTIFACT_CORRUPT before the first byte that is not. ARTIFACT_EXPIRED when it is not available, INVALID_STATE when
-   * only its recipient can open it, both before the first byte: opening resolves when the first piece can be read. What was
-   * opened has to be read to its end, or left by `return`.
+   * only its recipient can open it, both before the first byte: opening resolves when the first piece can be read. Once the key is
+   * destroyed, who reads on gets ARTIFACT_EXPIRED within 5 seconds. What was opened has to be read to its end, or left by `return`. Each piece is its reader's own, who may release it.
    */
   open(known: KnownArtifact, range?: ByteRange, signal?: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
   /**
@@ -50,6 +50,9 @@ export interface ContentsDeps {
   readonly clock: Clock;
 }
 
+/** How long a slow reader goes on with a key that may have been destroyed meanwhile. */
+const lookAgainMs = 5_000;
+
 /** Reads artifacts from the store, and tells the alarm of what it finds damaged. */
 export function createContents({ blobs, keys, alarm, clock }: ContentsDeps): Contents {
   function corrupt({ artifact }: KnownArtifact, detail: string, cause?: unknown): SignalboxError {
@@ -69,11 +72,19 @@ export function createContents({ blobs, keys, alarm, clock }: ContentsDeps): Con
   }
 
   async function* watched(known: KnownArtifact, bytes: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    const { workspaceId, artifactId } = known.artifact;
+    let lookedMs = clock.now().getTime();
     try {
-      yield* bytes;
+      for await (const piece of bytes) {
+        yield piece;
+        const nowMs = clock.now().getTime();
+        if (nowMs - lookedMs < lookAgainMs) continue;
+        lookedMs = nowMs;
+        // A file that is open can be read to its end long after it was removed.
+        if ((await keys.open(workspaceId, artifactId)).state === "destroyed") throw expired(known);
+      }
     } catch (error) {
       if (!(error instanceof PartBrokenError)) throw error;
-      const { workspaceId, artifactId } = known.artifact;
       // Destroyed while it was read: its blobs go after its key.
       const key = await keys.open(workspaceId, artifactId);
       throw key.state === "destroyed" ? expired(known) : corrupt(known, error.message, error);

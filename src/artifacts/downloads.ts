@@ -9,6 +9,7 @@ import {
 } from "../../gen/signalbox/v1/artifact_service_pb.ts";
 import type { Call } from "../kernel/call.ts";
 import { SignalboxError } from "../kernel/errors.ts";
+import { release } from "../kernel/release.ts";
 import type { Contents } from "./contents.ts";
 import type { KnownArtifact } from "./state.ts";
 
@@ -45,7 +46,8 @@ interface Opened {
 }
 
 /**
- * Downloads to whom access is granted: the header in the first message, then the bytes, as fast as they are read and no faster.
+ * Downloads to whom access is granted: the header in the first message, then the bytes, as fast as they are read and no faster. A
+ * message is good until the next one is asked for: it was serialized by then, and its memory is given back.
  * Errors as artifact_service.proto lists them.
  */
 export function createDownload({ access, contents }: DownloadsDeps): Download {
@@ -78,6 +80,7 @@ export function createDownload({ access, contents }: DownloadsDeps): Download {
     yield create(DownloadArtifactResponseSchema, { frame: { case: "header", value: header } });
     for await (const value of source.items) {
       yield create(DownloadArtifactResponseSchema, { frame: { case: "data", value } });
+      release(value);
     }
   };
 }

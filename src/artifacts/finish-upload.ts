@@ -4,6 +4,7 @@ import type { BlobStore } from "../blobs/blob-store.ts";
 import type { Call } from "../kernel/call.ts";
 import type { Clock } from "../kernel/clock.ts";
 import { SignalboxError } from "../kernel/errors.ts";
+import { releasing } from "../kernel/release.ts";
 import type { ArtifactAdmission } from "./admission.ts";
 import { chunkCount, indexRanges } from "./chunk-plan.ts";
 import { requireSession } from "./chunked-uploads.ts";
@@ -46,7 +47,7 @@ export function createFinishUpload(deps: FinishUploadDeps): Uploads["finish"] {
     const parts = requireAll(await sessions.parts(session, chunkCount(sizeBytes)));
     const { key, whole } = await transfer.begin(call, { artifactId: uploadId, spec, nonce });
     if (whole !== undefined) return { whole, key };
-    const bytes = readParts(blobs, key, parts, { from: 0, to: sizeBytes }, call.signal);
+    const bytes = releasing(readParts(blobs, key, parts, { from: 0, to: sizeBytes }, call.signal));
     const { sha256 } = await measure(untilAborted(bytes, call.signal), {
       maxBytes: sizeBytes,
       exceeded: () => new Error("the chunks have more bytes than the upload"),

@@ -16,6 +16,7 @@ export function createMemorySessionStore(): SessionStore {
       return true;
     },
     get: async (key) => entries.get(key),
+    keys: async (prefix) => [...entries.keys()].filter((key) => key.startsWith(`${prefix}.`)),
     async remove(key, revision) {
       if (revision === undefined || entries.get(key)?.revision === revision) entries.delete(key);
     },

@@ -73,7 +73,8 @@ export async function sweepOrphans(deps: OrphansDeps, signal: AbortSignal): Prom
   for await (const { workspaceId, artifactId, createTime } of keys.list(signal)) {
     if (signal.aborted) break;
     if (!(await isOrphan(workspaceId, artifactId, createTime))) continue;
-    await keys.destroy(workspaceId, artifactId);
+    // An upload that was given up may be taken up again just now: it keeps its key.
+    await keys.destroy(workspaceId, artifactId, createTime);
     keyCount++;
   }
   let blobCount = 0;

@@ -1,7 +1,9 @@
+import { create } from "@bufbuild/protobuf";
 import { timestampDate, type Timestamp } from "@bufbuild/protobuf/wkt";
 import { ArtifactSchema } from "../../gen/signalbox/v1/artifact_pb.ts";
 import type { Event } from "../../gen/signalbox/v1/event_pb.ts";
 import { type RunArtifactAdded, RunArtifactAddedSchema } from "../../gen/signalbox/v1/run_event_pb.ts";
+import { StepSchema } from "../../gen/signalbox/v1/run_pb.ts";
 import { type AnyProjection, eraseProjection } from "../readmodel/projection.ts";
 import { evolveArtifact, isArtifactPayload } from "./resource.ts";
 
@@ -35,8 +37,25 @@ const runArtifacts = eraseProjection({
   precedesStream: true,
 });
 
+const reusedOutputs = eraseProjection({
+  table: "reused_outputs",
+  idColumn: "step_id",
+  schema: StepSchema,
+  columns: [
+    { name: "artifact_id", type: "text", value: (step) => step.outputArtifactId },
+    { name: "run_id", type: "text", value: (step) => step.runId },
+  ],
+  idsOf: ({ payload }) =>
+    payload.case === "stepReused" && payload.value.outputArtifactId !== "" ? [payload.value.stepId] : [],
+  evolve(step, { payload, stream }) {
+    if (payload.case !== "stepReused") return step;
+    const { stepId, outputArtifactId } = payload.value;
+    return create(StepSchema, { stepId, runId: stream?.id ?? "", outputArtifactId });
+  },
+});
+
 /** The tables of this noun. */
-export const artifactProjections: readonly AnyProjection[] = [artifacts, runArtifacts];
+export const artifactProjections: readonly AnyProjection[] = [artifacts, runArtifacts, reusedOutputs];
 
 function runArtifactIds({ stream, payload }: Event): string[] {
   if (payload.case === "runArtifactAdded") return [payload.value.artifactId];

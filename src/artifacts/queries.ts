@@ -85,18 +85,38 @@ export interface DueArtifact {
   readonly artifactId: string;
 }
 
-// The outputs of steps wait for their run to end: 1 to 4 are the statuses of runs that can still change.
+// The outputs of steps wait for their run to end, and for forks that have reused them: 1 to 4 are the statuses of runs that can
+// still change.
 const expiringText = `
 select workspace_id, artifact_id from artifacts
 where status = 1 and not held and expire_time <= $1
   and (purpose <> 2 or not exists (
     select from runs
-    where runs.workspace_id = artifacts.workspace_id and runs.run_id = artifacts.run_id and runs.status <= 4))
+    where runs.workspace_id = artifacts.workspace_id and runs.run_id = artifacts.run_id and runs.status <= 4)
+  and not exists (
+    select from reused_outputs join runs using (workspace_id, run_id)
+    where reused_outputs.workspace_id = artifacts.workspace_id and reused_outputs.artifact_id = artifacts.artifact_id
+      and runs.status <= 4))
 order by expire_time limit $2`;
 
 /** Up to `limit` artifacts whose time is over by then, the earliest first. */
 export function expiringArtifacts(db: Db, by: Date, limit: number): Promise<DueArtifact[]> {
   return due(db, "artifacts_expiring", expiringText, [by, limit]);
+}
+
+const reusingText = `
+select run_id from reused_outputs join runs using (workspace_id, run_id)
+where workspace_id = $1 and artifact_id = $2 and runs.status <= 4
+limit 1`;
+
+/** A run that can still change and has reused this output of a step of another run; undefined for none. */
+export async function reusingRun(db: Db, workspaceId: string, artifactId: string): Promise<string | undefined> {
+  const { rows } = await db.query<{ run_id: string }>({
+    name: "artifacts_reusing",
+    text: reusingText,
+    values: [workspaceId, artifactId],
+  });
+  return rows[0]?.run_id;
 }
 
 const goingText = `
@@ -130,11 +150,19 @@ const toPending = (row: PendingRow): PendingArtifact => ({
   added: fromBinary(RunArtifactAddedSchema, row.resource),
 });
 
+// Where one request has raced into several runs, its artifact is that of one of them: the others have nothing to wait for.
+const pendingText = `
+select workspace_id, resource from run_artifacts
+where pending and not exists (
+  select from artifacts
+  where artifacts.workspace_id = run_artifacts.workspace_id and artifacts.artifact_id = run_artifacts.artifact_id)
+order by create_position limit $1`;
+
 /** Up to `limit` artifacts that only their runs have recorded, oldest first. */
 export async function pendingArtifacts(db: Db, limit: number): Promise<PendingArtifact[]> {
   const { rows } = await db.query<PendingRow>({
     name: "artifacts_pending",
-    text: "select workspace_id, resource from run_artifacts where pending order by create_position limit $1",
+    text: pendingText,
     values: [limit],
   });
   return rows.map(toPending);

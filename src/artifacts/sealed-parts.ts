@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { BlobMissingError, type BlobStore, type ByteRange } from "../blobs/blob-store.ts";
+import { releasing } from "../kernel/release.ts";
 import { sealedSize } from "../sealing/format.ts";
 import { openSealed } from "../sealing/open-sealed.ts";
 import { SealBrokenError } from "../sealing/seal-broken-error.ts";
@@ -47,13 +48,13 @@ export async function putSealed(
   signal: AbortSignal,
 ): Promise<string> {
   const blob = blobName(owner);
-  await blobs.put(blob, seal({ key, context: blob }, plain), signal);
+  await blobs.put(blob, releasing(seal({ key, context: blob }, plain)), signal);
   return blob;
 }
 
 /**
  * The bytes of a range over parts that follow one on the other, in pieces of at most 64 KiB; reads no further ahead than its
- * reader, and closes the store's stream when that leaves. PartBrokenError before the first byte that is not what was stored;
+ * reader, and closes the store's stream when that leaves. Each piece is its reader's own. PartBrokenError before the first byte that is not what was stored;
  * STORE_UNAVAILABLE.
  */
 export async function* readParts(
@@ -78,14 +79,15 @@ export async function* readParts(
   }
 }
 
-/** The bytes of all parts as they are stored, one after the other. PartBrokenError for one that is missing or cut; STORE_UNAVAILABLE. */
+/** The bytes of all parts as they are stored, one after the other, each piece its reader's own. PartBrokenError for one that is missing or cut; STORE_UNAVAILABLE. */
 export async function* readStoredParts(
   blobs: Pick<BlobStore, "read">,
   parts: readonly SealedPart[],
   signal?: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
   for (const [index, { blob, sizeBytes }] of parts.entries()) {
-    yield* blaming(index, blob, blobs.read(blob, { from: 0, to: sealedSize(sizeBytes) }, signal));
+    const stored = blaming(index, blob, blobs.read(blob, { from: 0, to: sealedSize(sizeBytes) }, signal));
+    for await (const piece of stored) yield Uint8Array.from(piece);
   }
 }
 

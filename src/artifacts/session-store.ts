@@ -27,6 +27,8 @@ export interface SessionStore {
   replace(key: string, value: Uint8Array, revision: number): Promise<boolean>;
   /** The newest value, as every server sees it. */
   get(key: string): Promise<SessionEntry | undefined>;
+  /** The keys with these words before them that have a value. What is written or removed meanwhile may be among them or not. */
+  keys(prefix: string): Promise<readonly string[]>;
   /** Forgets a value, only in that revision when one is given; one that is not there, or newer, is fine. */
   remove(key: string, revision?: number): Promise<void>;
 }
@@ -52,6 +54,7 @@ export async function openSessionStore({ nats, bucket, replicas }: SessionStoreO
     create: (key, value) => written(kv.create(key, value)),
     replace: (key, value, revision) => written(kv.update(key, value, revision)),
     get: (key) => guarded(get(kv, key)),
+    keys: (prefix) => guarded(kv.keys(`${prefix}.>`).then((keys) => Array.fromAsync(keys))),
     remove: async (key, revision) => {
       await written(kv.purge(key, revision === undefined ? {} : { previousSeq: revision }));
     },

@@ -10,6 +10,8 @@ export interface UploadSession {
   /** Random. Sets its chunks apart from those of an earlier upload of the same id that was given up. */
   readonly nonce: string;
   readonly requestId: string;
+  /** The name of who goes on with it: nobody else may, or its bytes would be theirs in the end. */
+  readonly beginBy: string;
   /** SHA-256 of the request that began it, as admission says. */
   readonly requestDigest: Uint8Array;
   readonly spec: ArtifactSpec;
@@ -24,6 +26,13 @@ export interface StoredPart {
   readonly sizeBytes: number;
   /** Of the bytes unsealed, in hex. */
   readonly sha256: string;
+}
+
+/** The uploads of a workspace that were begun and not finished. */
+export interface OpenUploads {
+  readonly count: number;
+  /** What they were announced with, together. */
+  readonly sizeBytes: number;
 }
 
 /** All bytes of an artifact, durable and looked through. */
@@ -41,6 +50,8 @@ export interface Sessions {
   find(workspaceId: string, uploadId: string): Promise<UploadSession | undefined>;
   /** Remembers an upload in place of `before`; false when somebody else was faster. */
   put(session: UploadSession, before: UploadSession | undefined): Promise<boolean>;
+  /** What a workspace has under way. */
+  open(workspaceId: string): Promise<OpenUploads>;
   /** Remembers a chunk unless that index has one. Returns the one that it has. */
   putPart(session: UploadSession, index: number, part: StoredPart): Promise<StoredPart>;
   /** The chunk of an index. */
@@ -86,11 +97,18 @@ export function createSessions(store: SessionStore): Sessions {
     },
     async put(session, before) {
       const key = sessionKey(session.workspaceId, session.uploadId);
-      if (before === undefined) return store.create(key, encodeSession(session));
-      const entry = await store.get(key);
-      if (entry === undefined) return store.create(key, encodeSession(session));
-      if (decodeSession(entry)?.nonce !== before.nonce) return false;
+      const entry = before && (await store.get(key));
+      if (entry === undefined) {
+        // Counted first: what is counted and not there is forgotten in its time, what is there and not counted would be free.
+        await store.create(openKey(session), new Uint8Array());
+        return store.create(key, encodeSession(session));
+      }
+      if (decodeSession(entry)?.nonce !== before?.nonce) return false;
       return store.replace(key, encodeSession(session), entry.revision);
+    },
+    async open(workspaceId) {
+      const keys = await store.keys(`open.${workspaceId}`);
+      return { count: keys.length, sizeBytes: keys.reduce((sum, key) => sum + Number(key.split(".").at(-1)), 0) };
     },
     putPart: (session, index, value) => putOnce(partKey(session, index), value),
     part,
@@ -106,12 +124,18 @@ export function createSessions(store: SessionStore): Sessions {
     async end(session, count) {
       await eachIndex(count, (index) => store.remove(partKey(session, index)));
       await store.remove(sessionKey(session.workspaceId, session.uploadId));
+      await store.remove(openKey(session));
     },
   };
 }
 
 function sessionKey(workspaceId: string, uploadId: string): string {
   return `session.${workspaceId}.${uploadId}`;
+}
+
+/** Its size is in the key, so that adding up takes no values. */
+function openKey({ workspaceId, uploadId, sizeBytes }: UploadSession): string {
+  return `open.${workspaceId}.${uploadId}.${sizeBytes}`;
 }
 
 function partKey({ workspaceId, uploadId, nonce }: UploadSession, index: number): string {

@@ -14,6 +14,11 @@ import type { Uploads } from "./uploads.ts";
 /** The largest file that CreateArtifact takes, in bytes. */
 const maxSmallBytes = 1024 * 1024;
 
+/** Uploads of a workspace that a server takes at the same time: each has a file open, and bytes on disk that no quota counts yet. */
+const maxOpen = 200;
+/** How long whoever is one too many is told to wait. */
+const retryAfterMs = 1_000;
+
 /** What uploads in one piece need. */
 export interface StreamUploadsDeps {
   readonly admission: Pick<ArtifactAdmission, "admit">;
@@ -24,6 +29,21 @@ export interface StreamUploadsDeps {
 /** Uploads whose bytes come in order and once: they go by, counted, hashed and sealed, into one blob. */
 export function createStreamUploads(deps: StreamUploadsDeps): Pick<Uploads, "create" | "upload"> {
   const { admission, blobs, transfer } = deps;
+  const open = new Map<string, number>();
+
+  /** Takes one of the places of a workspace until it is disposed. RATE_LIMITED. */
+  function takePlace(workspaceId: string): Disposable {
+    const taken = open.get(workspaceId) ?? 0;
+    if (taken >= maxOpen) throw tooManyOpen();
+    open.set(workspaceId, taken + 1);
+    return {
+      [Symbol.dispose]() {
+        const left = (open.get(workspaceId) ?? 0) - 1;
+        if (left > 0) open.set(workspaceId, left);
+        else open.delete(workspaceId);
+      },
+    };
+  }
 
   async function store(call: Call, requestId: string, spec: ArtifactSpec, bytes: AsyncIterable<Uint8Array>) {
     const admitted = await admission.admit(call, spec, requestId);
@@ -56,7 +76,8 @@ export function createStreamUploads(deps: StreamUploadsDeps): Pick<Uploads, "cre
       return store(call, requestId, requireSpec(spec), once(data));
     },
     async upload(call, { requestId, spec }, bytes) {
-      return store(call, requestId, requireSpec(spec), bytes);
+      using _place = takePlace(call.workspaceId);
+      return await store(call, requestId, requireSpec(spec), bytes);
     },
   };
 }
@@ -65,6 +86,11 @@ export function createStreamUploads(deps: StreamUploadsDeps): Pick<Uploads, "cre
 export function requireSpec(spec: ArtifactSpec | undefined): ArtifactSpec {
   if (spec === undefined) throw new SignalboxError("INVALID_REQUEST", "spec is missing: say what the artifact is");
   return spec;
+}
+
+function tooManyOpen(): SignalboxError {
+  const message = `${maxOpen} uploads of the workspace are under way on this server; try again in ${retryAfterMs} ms`;
+  return new SignalboxError("RATE_LIMITED", message, { retry_after_ms: String(retryAfterMs) });
 }
 
 async function* once(data: Uint8Array): AsyncGenerator<Uint8Array> {

@@ -15,7 +15,7 @@ import type { ArtifactAnswer } from "./uploads.ts";
 
 /** What keys and records of uploads need. */
 export interface TransferDeps {
-  readonly admission: Pick<ArtifactAdmission, "record">;
+  readonly admission: Pick<ArtifactAdmission, "admit" | "record">;
   readonly blobs: Pick<BlobStore, "remove">;
   readonly keys: Pick<KeyRing, "issue" | "open" | "seal">;
   readonly sessions: Pick<Sessions, "putWhole" | "whole">;
@@ -52,13 +52,17 @@ export interface Transfer {
   record(call: Call, admitted: Admitted, nonce: string, transferred: Transferred): Promise<ArtifactAnswer>;
 }
 
+/** What the log says of an artifact that will not be. */
+const refusals = ["QUOTA_EXCEEDED", "INVALID_STATE", "LEASE_LOST"] as const;
+
 /** Issues keys, and records what was transferred. */
 export function createTransfer({ admission, blobs, keys, sessions, log }: TransferDeps): Transfer {
   /** What the artifact is made of once its key is given away: what was settled first, because nobody can look again. */
   async function settle(call: Call, { artifactId, spec }: Admitted, nonce: string, { whole, key }: Transferred) {
-    if (spec.recipient === "" || key === undefined) return whole;
-    const settled = await sessions.putWhole(call.workspaceId, artifactId, nonce, whole);
+    if (spec.recipient === "") return whole;
+    const settled = key === undefined ? whole : await sessions.putWhole(call.workspaceId, artifactId, nonce, whole);
     if (settled.sha256 !== whole.sha256) throw otherBytes(artifactId);
+    // Also when an earlier try has done so: that tells the sweep of orphans that somebody needs it.
     await keys.seal(call.workspaceId, artifactId);
     return settled;
   }
@@ -84,6 +88,20 @@ export function createTransfer({ admission, blobs, keys, sessions, log }: Transf
       create(ArtifactPartSchema, { blob: part.blob, sizeBytes: BigInt(part.sizeBytes) }),
     );
     return admission.record(call, admitted, { parts: stored, sizeBytes, sha256, encryption });
+  }
+
+  /**
+   * True when nobody will ever name the bytes of an upload in one piece: left to the sweep, those of as many as anybody likes
+   * would fill the disk for a day. What was decided on the log's newest event is no answer that was lost, unless the one before
+   * it is this artifact's. The chunks of an upload may be finished another time, and so may what is settled for a recipient.
+   */
+  async function isRefused(call: Call, { artifactId, spec }: Admitted, nonce: string, error: unknown) {
+    if (nonce !== "" || spec.recipient !== "" || !hasReason(error, ...refusals)) return false;
+    try {
+      return (await admission.admit(call, spec, "", artifactId)).existing === undefined;
+    } catch (again) {
+      return hasReason(again, ...refusals);
+    }
   }
 
   async function removeAllBut(kept: ReadonlySet<string>, { parts }: StoredWhole): Promise<void> {
@@ -113,7 +131,8 @@ export function createTransfer({ admission, blobs, keys, sessions, log }: Transf
         return { artifact, position };
       } catch (error) {
         // After any other error these bytes may be on record all the same.
-        if (hasReason(error, "REQUEST_ID_REUSED")) await removeAllBut(new Set(), transferred.whole);
+        const isOver = hasReason(error, "REQUEST_ID_REUSED") || (await isRefused(call, admitted, nonce, error));
+        if (isOver) await removeAllBut(new Set(), transferred.whole);
         throw error;
       }
     },

@@ -21,6 +21,7 @@ import { createSessions } from "./sessions.ts";
 import type { ArtifactState } from "./state.ts";
 import { createStreamUploads } from "./stream-uploads.ts";
 import { createTransfer } from "./transfer.ts";
+import type { Usage } from "./usage.ts";
 
 /** An artifact after a command, and where the log stood then. */
 export interface ArtifactAnswer {
@@ -52,6 +53,7 @@ export interface UploadsDeps {
   readonly blobs: Pick<BlobStore, "put" | "read" | "remove">;
   readonly keys: Pick<KeyRing, "issue" | "open" | "seal">;
   readonly sessions: SessionStore;
+  readonly usage: Pick<Usage, "leftBytes">;
   readonly alarm: Alarm;
   readonly clock: Clock;
   readonly log: Logger;

@@ -25,10 +25,14 @@ export interface BlobStore extends AsyncDisposable {
   readonly kind: BlobStoreKind;
   /**
    * Stores a blob. When it resolves, the bytes survive a power cut; when `bytes` throws, the signal aborts or the process
-   * dies, nothing is there under the name. Takes no more memory for a large blob than for a small one.
+   * dies, nothing is there under the name. Takes no more memory for a large blob than for a small one, and looks at a piece no
+   * more once it has asked for the next one.
    */
   put(name: string, bytes: AsyncIterable<Uint8Array>, signal?: AbortSignal): Promise<void>;
-  /** The bytes of a part of a blob, in pieces; reads no further ahead than its reader. Throws BlobMissingError. */
+  /**
+   * The bytes of a part of a blob, in pieces, each good until the next one is asked for: whoever keeps one copies it. Reads no
+   * further ahead than its reader. Throws BlobMissingError.
+   */
   read(name: string, range: ByteRange, signal?: AbortSignal): AsyncIterable<Uint8Array>;
   /** Removes a blob; one that is not there is fine. */
   remove(name: string): Promise<void>;

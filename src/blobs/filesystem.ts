@@ -7,11 +7,13 @@ import { SignalboxError } from "../kernel/errors.ts";
 import { isBlobName, requireBlobName } from "./blob-name.ts";
 import { BlobMissingError, type BlobStore, type ByteRange, type StoredBlob } from "./blob-store.ts";
 import { requireRange } from "./byte-range.ts";
-import { untilAborted } from "./pieces.ts";
+import { regroup, untilAborted } from "./pieces.ts";
 
 /** No blob's name has a dot, so none can be here. */
 const draftsFolder = ".drafts";
 const pieceBytes = 64 * 1024;
+/** What is written at once: bytes come in pieces of all sizes, and each write costs a turn of the thread pool. */
+const writeBytes = 512 * 1024;
 /** How often a blob may lose its folder to a removal beside it before it has its place. */
 const placings = 20;
 
@@ -86,7 +88,8 @@ function pathOf(root: string, name: string): string {
 
 async function write(draft: string, bytes: AsyncIterable<Uint8Array>, signal: AbortSignal | undefined): Promise<void> {
   await using file = await guarded(() => open(draft, "wx", 0o600));
-  for await (const piece of untilAborted(bytes, signal)) await guarded(() => file.appendFile(piece));
+  const pieces = regroup(untilAborted(bytes, signal), writeBytes, 1);
+  for await (const piece of pieces) await guarded(() => file.appendFile(piece));
   await guarded(() => file.sync());
 }
 
@@ -126,11 +129,11 @@ async function* read(
   await using file = await openBlob(root, name);
   const stats = await guarded(() => file.stat());
   if (!stats.isFile() || stats.size < to) throw new BlobMissingError(`blob ${name} has no byte ${to - 1}`);
+  const piece = Buffer.allocUnsafeSlow(Math.min(pieceBytes, to - from));
   for (let at = from; at < to;) {
     signal?.throwIfAborted();
-    const piece = Buffer.allocUnsafe(Math.min(pieceBytes, to - at));
-    const position = at;
-    const { bytesRead } = await guarded(() => file.read(piece, 0, piece.length, position));
+    const [position, length] = [at, Math.min(piece.length, to - at)];
+    const { bytesRead } = await guarded(() => file.read(piece, 0, length, position));
     if (bytesRead === 0) throw new BlobMissingError(`blob ${name} became shorter while it was read`);
     yield piece.subarray(0, bytesRead);
     at += bytesRead;

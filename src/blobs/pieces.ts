@@ -41,15 +41,13 @@ function nextOrAborted<T>(source: AsyncIterator<T>, signal: AbortSignal): Promis
 /**
  * The same bytes in pieces of exactly `sizeBytes`, the last one shorter; none when there are no bytes. The pieces lie in
  * `buffers` buffers in turn, so one is good until as many more were asked for: new memory for each would be 100 MB of garbage
- * for a blob of 100 MB, and the engine collects only after some 64.
+ * for a blob of 100 MB, and the engine collects only after some 64. A piece of the source is copied before the next is asked for.
  */
 export async function* regroup(
   pieces: AsyncIterable<Uint8Array>,
   sizeBytes: number,
   buffers: number,
 ): AsyncGenerator<Uint8Array, void, void> {
-  // Until the first piece is whole nobody knows whether it takes a whole buffer.
-  let parts: Uint8Array[] = [];
   const ring: Uint8Array[] = [];
   let length = 0;
   let turn = 0;
@@ -57,16 +55,25 @@ export async function* regroup(
     for (let rest = piece; rest.length > 0;) {
       const part = rest.subarray(0, sizeBytes - length);
       rest = rest.subarray(part.length);
-      if (ring.length === 0) parts.push(part);
-      else (ring[turn] ??= Buffer.allocUnsafeSlow(sizeBytes)).set(part, length);
+      // Until the first piece is whole nobody knows whether it takes a whole buffer.
+      const least = turn === 0 ? length + part.length : sizeBytes;
+      const buffer = (ring[turn] = roomy(ring[turn], length, least, sizeBytes));
+      buffer.set(part, length);
       length += part.length;
       if (length < sizeBytes) continue;
-      const whole = (ring[turn] ??= Buffer.concat(parts, length));
-      parts = [];
-      yield whole;
+      yield buffer;
       turn = (turn + 1) % buffers;
       length = 0;
     }
   }
-  if (length > 0) yield ring[turn]?.subarray(0, length) ?? Buffer.concat(parts, length);
+  const last = ring[turn]?.subarray(0, length);
+  if (last !== undefined && length > 0) yield last;
+}
+
+/** A buffer with what another one holds, of at least `least` bytes; that one itself if it has them. It grows by doubling, up to `most`. */
+function roomy(buffer: Uint8Array | undefined, length: number, least: number, most: number): Uint8Array {
+  if (buffer !== undefined && buffer.length >= least) return buffer;
+  const grown = Buffer.allocUnsafeSlow(Math.min(most, Math.max(least, 2 * length)));
+  if (buffer !== undefined) grown.set(buffer.subarray(0, length));
+  return grown;
 }

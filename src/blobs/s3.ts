@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import { type S3mini, S3ServiceError, type UploadPart } from "s3mini";
+import { release } from "../kernel/release.ts";
 import { isBlobName, requireBlobName } from "./blob-name.ts";
 import { BlobMissingError, type BlobStore, type ByteRange, type StoredBlob } from "./blob-store.ts";
 import { requireRange } from "./byte-range.ts";
@@ -118,8 +119,10 @@ async function* read(
   try {
     for await (const piece of body as AsyncIterable<Uint8Array>) {
       // Some services answer with more than was asked for.
+      const { length } = piece;
       yield piece.subarray(0, left);
-      left -= piece.length;
+      release(piece);
+      left -= length;
       if (left <= 0) return;
     }
   } catch (error) {

@@ -3,6 +3,7 @@ import { accessKeys } from "../access/access-keys.ts";
 import { createAccessList } from "../access/access-list.ts";
 import { createAccessLog } from "../access/access-log.ts";
 import { createAttempts } from "../access/attempts.ts";
+import { catchUpWithLog } from "../access/catch-up.ts";
 import { createChallenges } from "../access/challenges.ts";
 import { createDownloads, type Downloads } from "../access/downloads.ts";
 import { openNonces } from "../access/nonces.ts";
@@ -163,11 +164,8 @@ async function wireServing(base: Base): Promise<ServedArtifacts> {
   };
 }
 
-/** How long a visitor with a link that nobody knows waits for the tables. */
-const catchUpMs = 2_000;
-
 async function wireAccess(base: Base) {
-  const { options, artifacts, book, feed, positions, contents, log } = base;
+  const { options, artifacts, book, positions, contents, log } = base;
   const { db } = base.postgres;
   const { accessesPerMinute, publicUrl } = options.artifacts;
   const keys = accessKeys(options.secret);
@@ -191,8 +189,7 @@ async function wireAccess(base: Base) {
       urlKey: keys.url,
       rateLimit,
       findLink: (tokenDigest) => findLink(db, tokenDigest),
-      // A link that is not in the tables by then is answered as one that nobody made.
-      catchUp: () => positions.reach(feed.position, AbortSignal.timeout(catchUpMs)).catch(() => {}),
+      catchUp: () => catchUpWithLog({ log, positions }),
       openContents: (known, span, signal) => contents.open(known, span, signal),
     }),
   };

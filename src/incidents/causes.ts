@@ -215,7 +215,7 @@ export function artifactDamaged(
     description:
       `What is stored of artifact ${artifactId} is not what was stored: ${quoted(detail)}. Nobody is given any of it. ` +
       "Restore the store from a backup, or have the artifact produced again.",
-    links: run === undefined ? [] : [{ type: "run", id: runId }],
+    links: [{ type: "artifact", id: artifactId }, ...(run === undefined ? [] : [{ type: "run", id: runId }])],
   };
 }
 

@@ -93,7 +93,7 @@ export async function openJetStreamKeyStore(options: JetStreamKeyStoreOptions): 
       if (entry !== undefined) await erase(name, entry.revision);
       return entry;
     },
-    remove: (name) => erase(name, Number.POSITIVE_INFINITY),
+    remove: (name, revision = Number.POSITIVE_INFINITY) => erase(name, revision + 1),
     async *entries(prefixTokens, signal) {
       const filter = `${subjectOf(prefixTokens)}.>`;
       for (let after = 0; ;) {

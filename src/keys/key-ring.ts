@@ -20,6 +20,7 @@ export type KeyLookup =
 export interface StoredKey {
   readonly workspaceId: string;
   readonly artifactId: string;
+  /** When it was issued last, to the hour. */
   readonly createTime: Date;
 }
 
@@ -34,14 +35,17 @@ export interface KeyRing {
    */
   issue(workspaceId: string, artifactId: string, recipient?: string): Promise<DataKey>;
   /**
-   * Forgets the server's own copy of a key that is wrapped to a recipient, for ever; twice is fine. To be called before the artifact is
-   * recorded. From here on `issue` answers INVALID_STATE.
+   * Forgets the server's own copy of a key that is wrapped to a recipient, for ever; twice is fine, and renews its time. To be called before
+   * the artifact is recorded. From here on `issue` answers INVALID_STATE.
    */
   seal(workspaceId: string, artifactId: string): Promise<void>;
   /** The key of an artifact. */
   open(workspaceId: string, artifactId: string): Promise<KeyLookup>;
-  /** Destroys the key of an artifact for ever. Twice is fine; a key that is issued afterwards is a new one. */
-  destroy(workspaceId: string, artifactId: string): Promise<void>;
+  /**
+   * Destroys the key of an artifact for ever. Twice is fine; a key that is issued afterwards is a new one. With a time, a key that was
+   * issued since stays: whoever is issued it at the same moment keeps it, or gets a new one.
+   */
+  destroy(workspaceId: string, artifactId: string, issuedUpTo?: Date): Promise<void>;
   /** Every data key that is there, its own destruction apart, in any order; one may come twice when it changes meanwhile. */
   list(signal?: AbortSignal): AsyncIterable<StoredKey>;
 }

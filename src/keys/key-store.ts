@@ -19,8 +19,11 @@ export interface KeyStore {
   create(name: string, value: Uint8Array): Promise<KeyEntry | undefined>;
   /** Replaces a record and overwrites its earlier versions where they lie; undefined when it is not of that revision any more. */
   update(name: string, value: Uint8Array, revision: number): Promise<KeyEntry | undefined>;
-  /** Overwrites every version of a record where it lies; one that is not there is fine. */
-  remove(name: string): Promise<void>;
+  /**
+   * Overwrites every version of a record where it lies, with a revision only those up to it: what was written since stays. One that is
+   * not there is fine.
+   */
+  remove(name: string, revision?: number): Promise<void>;
   /**
    * The records whose names begin with these tokens, oldest write first. Each that is there when this begins comes, and what is written
    * while it goes comes as well, again if need be. After a crash in the middle of a write an earlier version may come first.

@@ -15,7 +15,9 @@ export function createMemoryKeyStore(): KeyStore {
     get: async (name) => records.get(name),
     create: async (name, value) => (records.has(name) ? undefined : put(name, value)),
     update: async (name, value, revision) => (records.get(name)?.revision === revision ? put(name, value) : undefined),
-    remove: async (name) => void records.delete(name),
+    async remove(name, revision) {
+      if (revision === undefined || records.get(name)?.revision === revision) records.delete(name);
+    },
     async *entries(prefix, signal) {
       for (let after = 0; ;) {
         signal?.throwIfAborted();

@@ -11,6 +11,8 @@ export interface KeyRingDeps extends Pick<KeysDeps, "store" | "clock"> {
 }
 
 const attempts = 16;
+/** How old the time in a record may become before a key that is issued once more gets a new one. */
+const renewMs = 60 * 60_000;
 
 /** A record of an artifact's key, and where it stands in the store. */
 interface StoredData {
@@ -50,6 +52,11 @@ export function createKeyRing({ store, clock, workspaceKeys }: KeyRingDeps): Key
           continue;
         }
         requireSame(data.record, recipient, artifactId);
+        if (clock.now().getTime() - data.record.createTime.getTime() > renewMs) {
+          // Whoever takes it for a key that nobody uses has to see that somebody does.
+          data = await put(name, { ...data.record, createTime: clock.now() }, data);
+          continue;
+        }
         if (data.record.keyId === current.keyId) {
           await workspaceKeys.announce(keys);
           return { key: openKey(owner, current, data.record.key), keyId: current.keyId };
@@ -72,7 +79,9 @@ export function createKeyRing({ store, clock, workspaceKeys }: KeyRingDeps): Key
         if (data?.record.age === undefined) {
           throw new SignalboxError("INVALID_STATE", `the key of ${artifactId} is not wrapped to a recipient`);
         }
-        const { key: _, ...sealed } = data.record;
+        const { key: _, ...rest } = data.record;
+        // Renewed: who takes it for a key that nobody uses would destroy it before its artifact is recorded.
+        const sealed = { ...rest, createTime: clock.now() };
         // Also when it is so already: an update overwrites what a crash has left of the version before.
         if ((await store.update(name, dataFormat.encode(sealed), data.revision)) !== undefined) return;
       }
@@ -106,10 +115,13 @@ export function createKeyRing({ store, clock, workspaceKeys }: KeyRingDeps): Key
       throw keyContention(workspaceId);
     },
 
-    async destroy(workspaceId, artifactId) {
+    async destroy(workspaceId, artifactId, issuedUpTo) {
+      const name = names.data(workspaceId, artifactId);
+      const data = issuedUpTo === undefined ? undefined : await read(name);
+      if (issuedUpTo !== undefined && (data === undefined || data.record.createTime > issuedUpTo)) return;
       // First the word that it was meant, so that a key that is gone is never taken for one that was lost.
       await store.create(names.gone(workspaceId, artifactId), Buffer.from(clock.now().toISOString()));
-      await store.remove(names.data(workspaceId, artifactId));
+      await store.remove(name, data?.revision);
     },
 
     async *list(signal): AsyncGenerator<StoredKey> {

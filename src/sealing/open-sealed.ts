@@ -30,7 +30,8 @@ export interface Sealed extends SealKey {
  * A part of sealed bytes, in pieces of at most 64 KiB, read in order and no further ahead than its reader. Nothing comes out that was
  * not sealed there: SealBrokenError before the first byte of a chunk that is not whole. A range up to the end shows also that the
  * end is the end. Reads the header and the chunks that the range touches, in at most two reads; RangeError for a range that is not
- * within the bytes. What `read` throws comes through.
+ * within the bytes. What `read` throws comes through; a piece of it is looked at no more once the next one is asked for. What comes
+ * out is its reader's own.
  */
 export async function* openSealed(
   sealed: Sealed,
@@ -63,7 +64,7 @@ async function readApart(read: (range: SealedRange) => AsyncIterable<Uint8Array>
 }
 
 async function takeHeader(pieces: Pieces): Promise<Buffer> {
-  return Buffer.concat(await pieces.take(headerBytes));
+  return Buffer.concat(await pieces.take(headerBytes, copyOf));
 }
 
 async function openChunk(chunkKey: ChunkKey, index: number, pieces: Pieces, length: number): Promise<Buffer[]> {
@@ -71,14 +72,18 @@ async function openChunk(chunkKey: ChunkKey, index: number, pieces: Pieces, leng
     authTagLength: tagBytes,
   });
   // Opened piece by piece where they are, and held back until the tag says that they are right.
-  const opened = (await pieces.take(length)).map((piece) => decipher.update(piece));
-  decipher.setAuthTag(Buffer.concat(await pieces.take(tagBytes)));
+  const opened = await pieces.take(length, (piece) => decipher.update(piece));
+  decipher.setAuthTag(Buffer.concat(await pieces.take(tagBytes, copyOf)));
   try {
     decipher.final();
   } catch (error) {
     throw new SealBrokenError(`chunk ${index} is not what was sealed`, { cause: error });
   }
   return opened;
+}
+
+function copyOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes);
 }
 
 /** What of the pieces is between two places, counted from their beginning. */

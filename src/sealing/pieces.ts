@@ -1,9 +1,12 @@
 import { SealBrokenError } from "./seal-broken-error.ts";
 
-/** Bytes that come in pieces, taken in portions of any length without copying them. */
+/** Bytes that come in pieces, each good until the next one comes, taken in portions of any length without copying them. */
 export interface Pieces extends AsyncDisposable {
-  /** The next bytes, in order, in as many pieces as they came in. Throws SealBrokenError when there are not so many. */
-  take(length: number): Promise<Uint8Array[]>;
+  /**
+   * What `use` makes of the next bytes, in order, in as many pieces as they came in; it has to be done with a piece when it returns.
+   * Throws SealBrokenError when there are not so many.
+   */
+  take<T>(length: number, use: (piece: Uint8Array) => T): Promise<T[]>;
   /** Throws SealBrokenError when there is more. */
   end(): Promise<void>;
 }
@@ -24,14 +27,14 @@ export function createPieces(source: AsyncIterable<Uint8Array>): Pieces {
   }
 
   return {
-    async take(length) {
-      const taken: Uint8Array[] = [];
+    async take<T>(length: number, use: (piece: Uint8Array) => T) {
+      const taken: T[] = [];
       for (let missing = length; missing > 0;) {
         if (!(await refill())) throw new SealBrokenError(`the sealed bytes end ${missing} bytes early`);
         const part = piece.subarray(0, missing);
         piece = piece.subarray(part.length);
         missing -= part.length;
-        taken.push(part);
+        taken.push(use(part));
       }
       return taken;
     },

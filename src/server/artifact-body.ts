@@ -1,4 +1,5 @@
 import { constants } from "node:http2";
+import { release } from "../kernel/release.ts";
 import type { EdgeResponse } from "./request.ts";
 
 /** How sending ended: all of it, the reader left, or it took nothing for too long and was dropped. */
@@ -6,7 +7,8 @@ export type Sent = "sent" | "left" | "stalled";
 
 /**
  * Sends the bytes as fast as they are read, and ends the answer; a reader who takes nothing for `readerTimeoutMs` is dropped.
- * However it ends, the source is closed. Throws what the source throws, with the answer cut off.
+ * However it ends, the source is closed. Throws what the source throws, with the answer cut off. The pieces are its own: the memory
+ * of each is given back once it is sent.
  */
 export async function sendBody(
   response: EdgeResponse,
@@ -16,18 +18,16 @@ export async function sendBody(
   try {
     for await (const piece of bytes) {
       if (isClosed(response)) return "left";
-      if (write(response, piece)) continue;
-      const taken = await taking(response, "drain", readerTimeoutMs);
+      const taken = await taking(response, readerTimeoutMs, (onTaken) => write(response, piece, onTaken));
       if (taken !== "taken") return dropped(response, taken);
+      release(piece);
     }
   } catch (error) {
     cut(response);
     throw error;
   }
   if (isClosed(response)) return "left";
-  const finished = taking(response, "finish", readerTimeoutMs);
-  response.end();
-  const taken = await finished;
+  const taken = await taking(response, readerTimeoutMs, (onTaken) => void response.end(onTaken));
   return taken === "taken" ? "sent" : dropped(response, taken);
 }
 
@@ -36,27 +36,29 @@ function dropped(response: EdgeResponse, why: "left" | "stalled"): Sent {
   return why;
 }
 
-/** False when the reader has to take some of it first. */
-function write(response: EdgeResponse, piece: Uint8Array): boolean {
+/** Calls `onSent` when the network has the bytes, and not when they could not be sent: they may be on their way still, and the answer closes. */
+function write(response: EdgeResponse, piece: Uint8Array, onSent: () => void): void {
+  const done = (error?: Error | null) => {
+    if (error === undefined || error === null) onSent();
+  };
   // The two take the same, each with types of its own.
-  return "stream" in response ? response.write(piece) : response.write(piece);
+  if ("stream" in response) response.write(piece, done);
+  else response.write(piece, done);
 }
 
-/** Waits until the reader has taken what was written. */
+/** Sends something, and waits until the reader has taken it. */
 function taking(
   response: EdgeResponse,
-  event: "drain" | "finish",
   timeoutMs: number,
+  send: (onTaken: () => void) => void,
 ): Promise<"taken" | "left" | "stalled"> {
   const { promise, resolve } = Promise.withResolvers<"taken" | "left" | "stalled">();
-  const onTaken = () => resolve("taken");
   const onClose = () => resolve("left");
   const timer = setTimeout(() => resolve("stalled"), timeoutMs);
-  response.on(event, onTaken);
   response.on("close", onClose);
+  send(() => resolve("taken"));
   return promise.finally(() => {
     clearTimeout(timer);
-    response.off(event, onTaken);
     response.off("close", onClose);
   });
 }

@@ -25,7 +25,8 @@ export function planRange(request: RangeRequest, etag: string, sizeBytes: bigint
   const ignored = request.method !== "GET" || (request.ifRange !== undefined && request.ifRange.trim() !== etag);
   const wanted = ignored ? undefined : readRange(request.range ?? "", sizeBytes);
   if (wanted === undefined) return whole;
-  return wanted.from < wanted.to ? { status: 206, ...wanted } : { status: 416, ...wanted };
+  // Where it begins may be a number that no field holds: what is not there begins at the end.
+  return wanted.from < wanted.to ? { status: 206, ...wanted } : { status: 416, from: sizeBytes, to: sizeBytes };
 }
 
 /** One range within the file; empty when none of it is there, undefined for none or several. */

@@ -17,14 +17,17 @@ import type { Logger } from "pino";
 import { SignalboxError } from "../kernel/errors.ts";
 import { type Connection, connectionKey } from "./connection.ts";
 import { sendError } from "./json-answer.ts";
+import { openMethods } from "./open-methods.ts";
 import { type EdgeRequest, type EdgeResponse, pathOf } from "./request.ts";
+import { boundedBody } from "./request-body.ts";
 import { createUnknownMethod } from "./unknown-method.ts";
 
 /** Answers a request if it is a call; false when it is something else. */
 export type RpcHandler = (request: EdgeRequest, response: EdgeResponse) => boolean;
 
 /**
- * Serves the routes over gRPC, gRPC-Web and Connect; every call has what `connectionOf` says under connectionKey. In place of connectNodeAdapter, because that one leaves a malformed
+ * Serves the routes over gRPC, gRPC-Web and Connect; every call has what `connectionOf` says under connectionKey, and a request of
+ * one message has `bodyTimeoutMs` to arrive. In place of connectNodeAdapter, because that one leaves a malformed
  * Host to end the process, a failed handler to hang, and 404, 405, 415 and 505 without a word about what to do.
  */
 export function createRpcHandler(
@@ -32,6 +35,7 @@ export function createRpcHandler(
   options: ConnectRouterOptions,
   connectionOf: (request: EdgeRequest) => Connection,
   log: Logger,
+  bodyTimeoutMs: number,
 ): RpcHandler {
   const compression = { acceptCompression: [compressionGzip, compressionBrotli] };
   const router = createConnectRouter({ ...compression, ...options });
@@ -45,7 +49,8 @@ export function createRpcHandler(
     if (handler === undefined) return false;
     const call = parse(request, response, connectionOf(request));
     if (call !== undefined) {
-      serve(handler, call, response).catch((error: unknown) => giveUp(error, path, response, log));
+      const bounded = withBoundedBody(handler, call, bodyTimeoutMs);
+      serve(handler, bounded, response, log).catch((error: unknown) => giveUp(error, path, response, log));
     }
     return true;
   };
@@ -65,16 +70,47 @@ function parse(
   }
 }
 
+/** A larger one than anybody needs who has no credential. */
+const maxOpenBytes = 16 * 1024;
+
+function withBoundedBody(
+  { method }: UniversalHandler,
+  request: UniversalServerRequest,
+  timeoutMs: number,
+): UniversalServerRequest {
+  const { body } = request;
+  const isOneMessage = method.methodKind === "unary" || method.methodKind === "server_streaming";
+  if (!isOneMessage || typeof body !== "object" || body === null || !(Symbol.asyncIterator in body)) return request;
+  const maxBytes = openMethods.has(method) ? maxOpenBytes : Infinity;
+  return { ...request, body: boundedBody(body, { maxBytes, timeoutMs }) };
+}
+
 async function serve(
   handler: UniversalHandler,
   request: UniversalServerRequest,
   response: EdgeResponse,
+  log: Logger,
 ): Promise<void> {
   const answer = await handler(request);
   const refusal = refusalOf(answer, handler, request);
-  if (refusal === undefined) return universalResponseToNodeResponse(answer, response);
+  if (refusal === undefined) return universalResponseToNodeResponse(closedWith(answer, response, log), response);
   if (answer.status === 505) response.setHeader("connection", "close");
   sendError(response, refusal, answer.status);
+}
+
+/**
+ * The answer, whose source is closed when the caller goes away. By itself Connect waits for ever until a caller over HTTP/2 takes
+ * what was written, also when they are gone: whatever the source has open would stay open.
+ */
+function closedWith(answer: UniversalServerResponse, response: EdgeResponse, log: Logger): UniversalServerResponse {
+  if (answer.body === undefined) return answer;
+  const source = answer.body[Symbol.asyncIterator]();
+  response.once("close", () => {
+    source
+      .return?.()
+      .catch((error: unknown) => log.warn({ err: error }, "what an answer was read from was not closed"));
+  });
+  return { ...answer, body: { [Symbol.asyncIterator]: () => source } };
 }
 
 /** What a bare HTTP status of Connect means. */

@@ -110,6 +110,7 @@ export async function openServer(options: ServerOptions): Promise<Server> {
 
 function createRequestHandler(options: ServerOptions, shutdownSignal: AbortSignal): RequestHandler {
   const { auth, services, log, draining } = options;
+  const { readerTimeoutMs, requestTimeoutMs } = { ...defaultLimits, ...options.limits };
   const authenticate = createAuthenticate(auth);
   const readiness = createReadiness({ parts: options.readiness, draining: draining.signal, log });
   const health = healthRoutes({ services, readiness, draining: draining.signal });
@@ -132,9 +133,9 @@ function createRequestHandler(options: ServerOptions, shutdownSignal: AbortSigna
     },
     (request) => connectionOf(request, options.publicUrl),
     log,
+    requestTimeoutMs,
   );
   const { downloads } = options;
-  const { readerTimeoutMs } = { ...defaultLimits, ...options.limits };
   const artifacts = downloads && createArtifactHandler({ downloads, ids: randomIds, readerTimeoutMs, log });
   const http = createHttpHandler({ readiness, metrics: options.metrics, authenticate, artifacts, log });
   const cors = createCors(options.allowedOrigins);

@@ -23,6 +23,7 @@ describe("an arrow that may be drawn", () => {
     ["src/runs/service.ts", "../agents/queries.ts"],
     ["src/rooms/reactors.ts", "../runs/commands.ts"],
     ["src/client/client.ts", "../../gen/signalbox/v1/run_pb.ts"],
+    ["src/client/sealed-artifact.ts", "../sealing/open-sealed.ts"],
     ["src/engine/worker.ts", "../client/client.ts"],
     ["src/engine/worker.ts", "node:timers/promises"],
     ["src/server/listen.ts", "../runs/service.ts"],

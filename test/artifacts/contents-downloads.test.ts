@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
 import {
   DownloadArtifactRequestSchema,
   type DownloadArtifactResponse,
+  DownloadArtifactResponseSchema,
   UploadHeaderSchema,
 } from "../../gen/signalbox/v1/artifact_service_pb.ts";
 import { createDownload, type DownloadWish } from "../../src/artifacts/downloads.ts";
@@ -31,7 +32,10 @@ async function stored(bytes: Uint8Array, recipient = "") {
 }
 
 async function split(messages: AsyncIterable<DownloadArtifactResponse>) {
-  const [first, ...rest] = await Array.fromAsync(messages);
+  // As the network does: a message is good until the next one is asked for.
+  const [first, ...rest] = await Array.fromAsync(messages, (message) =>
+    fromBinary(DownloadArtifactResponseSchema, toBinary(DownloadArtifactResponseSchema, message)),
+  );
   const header = first?.frame.case === "header" ? first.frame.value : undefined;
   const data = rest.map(({ frame }) => (frame.case === "data" ? frame.value : undefined));
   if (header === undefined || data.includes(undefined)) throw new Error("a header, then data only");

@@ -188,6 +188,17 @@ describe("the bytes of an artifact", () => {
     expect(world.damages).toEqual([]);
   });
 
+  it("are gone for a slow reader too whose file is still open when the key was destroyed", async () => {
+    const world = createWorld();
+    const known = await store(world, randomBytes(mebibyte));
+    const reading = (await world.server().contents.open(known))[Symbol.asyncIterator]();
+    await reading.next();
+    await world.keys.destroy("ws_one", known.artifact.artifactId);
+    world.clock.time = new Date(world.clock.time.getTime() + 5_000);
+    await expect(reading.next()).rejects.toMatchObject({ reason: "ARTIFACT_EXPIRED" });
+    expect(world.damages).toEqual([]);
+  });
+
   it.each(["deleted", "expired", "purged"] as const)("are gone when the artifact is %s", async (status) => {
     const world = createWorld();
     const known = { ...(await store(world, randomBytes(10))), status };

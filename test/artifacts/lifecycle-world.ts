@@ -124,12 +124,13 @@ export function createProcess(stage: Stage, durable: Partial<Durable> = {}, limi
   const usage = createUsage({ total: (workspaceId) => storedTotal(db, workspaceId), limits: all });
   const admission = createAdmission({ aggregates, copies, runs: runSide, usage, limits: all, clock, ids });
   const shared = { aggregates, blobs, keys, db, positions, clock };
-  const artifacts = createArtifacts({ ...shared, limits: all, isOwner });
+  const artifacts = createArtifacts({ ...shared, runs: runSide, limits: all, isOwner });
   const sweeps = createSweeps({ ...shared, copies, runs: runSide, ids, graceMs: all.graceMs, log: logger });
 
   const uploads = createUploads({
     admission,
     load: async (workspaceId, artifactId) => (await aggregates.load(workspaceId, artifactId)).state,
+    usage,
     blobs,
     keys,
     sessions: stage.sessions,
@@ -225,12 +226,15 @@ export async function claim({ runs, tokens }: Process, stage: Stage, call: Call,
   return tokens.seal({ workspaceId: call.workspaceId, runId, leaseId, ackSubject: "" });
 }
 
-/** The id of a step that has started. */
-export async function beginStep({ runs, tokens }: Process, call: Call, leaseToken: string, key = "fetch") {
+/** The id of a step that has started, or has reused the artifact that is the output of a base run's step. */
+export async function beginStep({ runs, tokens }: Process, call: Call, leaseToken: string, outputArtifactId?: string) {
+  const key = "fetch";
+  const recorded =
+    outputArtifactId === undefined ? undefined : { runId: ids.next("run"), output: undefined, outputArtifactId };
   const lease = tokens.open(leaseToken, call.workspaceId);
   const stepId = derivedId("step", call.workspaceId, lease.runId, key);
   const step = { stepId, key, name: key, input: undefined, kind: StepKind.FUNCTION, sequence: 1 };
-  await runs.execute({ call, id: lease.runId, decide: (state, now) => startStep(state, lease, step, now) });
+  await runs.execute({ call, id: lease.runId, decide: (state, now) => startStep(state, lease, step, now, recorded) });
   return stepId;
 }
 

@@ -1,7 +1,12 @@
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs, timestampDate } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { ArtifactPurpose, ArtifactStatus } from "../../gen/signalbox/v1/artifact_pb.ts";
+import {
+  ArtifactEncryptionSchema,
+  ArtifactPurpose,
+  ArtifactSpecSchema,
+  ArtifactStatus,
+} from "../../gen/signalbox/v1/artifact_pb.ts";
 import {
   DeleteArtifactRequestSchema,
   GetStorageUsageRequestSchema,
@@ -9,6 +14,7 @@ import {
   RestoreArtifactRequestSchema,
   SetLegalHoldRequestSchema,
 } from "../../gen/signalbox/v1/artifact_service_pb.ts";
+import { pendingArtifacts } from "../../src/artifacts/queries.ts";
 import {
   beginStep,
   cancel,
@@ -209,6 +215,33 @@ test("the output of a step stays as long as its run is open", async () => {
   expect(await process.artifacts.get(call, artifactId)).toMatchObject({ status: ArtifactStatus.EXPIRED });
 });
 
+test("the output of a step stays as long as a fork is open that has reused it, and nobody deletes it before", async () => {
+  const process = createProcess(stage);
+  const call = newCall();
+  const [runId, forkId] = [await createQueuedRun(process, call), await createQueuedRun(process, call)];
+  const leaseToken = await claim(process, stage, call, runId);
+  const stepId = await beginStep(process, call, leaseToken);
+  const purpose = ArtifactPurpose.STEP_OUTPUT;
+  const { artifactId } = (await process.produce(call, { leaseToken, stepId, purpose })).artifact;
+  const inUse = (byRunId: string) => ({ reason: "INVALID_STATE", metadata: { run_id: byRunId } });
+  await expect(process.artifacts.delete(call, deletion(artifactId))).rejects.toMatchObject(inUse(runId));
+  await beginStep(process, call, await claim(process, stage, call, forkId), artifactId);
+  await cancel(process, call, runId);
+  stage.pass(30 * dayMs);
+  await sweepAll(process);
+  expect(await process.artifacts.get(call, artifactId)).toMatchObject({ status: ArtifactStatus.AVAILABLE });
+  for (const permanent of [false, true]) {
+    const deleted = process.artifacts.delete(call, deletion(artifactId, { permanent }));
+    await expect(deleted).rejects.toMatchObject(inUse(forkId));
+  }
+  await cancel(process, call, forkId);
+  await sweepAll(process);
+  expect(await process.artifacts.get(call, artifactId)).toMatchObject({ status: ArtifactStatus.EXPIRED });
+  expect((await process.artifacts.delete(call, deletion(artifactId, { permanent: true }))).artifact).toMatchObject({
+    status: ArtifactStatus.PURGED,
+  });
+});
+
 test("lists keep what was asked for, newest first, and leave outputs of steps out unless asked", async () => {
   const process = createProcess(stage);
   const call = newCall();
@@ -257,6 +290,23 @@ test("a workspace keeps no more than it may, deleted artifacts included until th
   await stage.settled();
   expect(await usage()).toMatchObject({ usage: { artifactCount: 1n, sizeBytes: 40n } });
   await process.produce(call, {}, bytesOf(60));
+});
+
+test("of runs that the same request has raced into, one has the artifact, and no sweep waits for the others", async () => {
+  const process = createProcess(stage);
+  const call = newCall();
+  const stored = { parts: [], sizeBytes: 0, sha256: "e".repeat(64), encryption: create(ArtifactEncryptionSchema) };
+  const admit = async () => {
+    const spec = create(ArtifactSpecSchema, { name: "a", runId: await createQueuedRun(process, call) });
+    return process.admission.admit(call, spec, "once");
+  };
+  const [first, second] = [await admit(), await admit()];
+  const { artifact } = await process.admission.record(call, first, stored);
+  await expect(process.admission.record(call, second, stored)).rejects.toMatchObject({ reason: "REQUEST_ID_REUSED" });
+  await stage.settled();
+  expect(artifact.runId).toBe(first.runId);
+  const pending = await pendingArtifacts(stage.postgres.db, 1_000);
+  expect(pending.map(({ added }) => added.artifactId)).not.toContain(artifact.artifactId);
 });
 
 test("an artifact that is announced larger than it may be is refused before its first byte", async () => {

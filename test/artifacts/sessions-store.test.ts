@@ -69,6 +69,21 @@ describe.each(Object.keys(kinds))("a session store in %s", (kind) => {
     expect(text((await there.get("key"))?.value)).toBe("two");
   });
 
+  it("lists the keys below a prefix that have a value", async () => {
+    await using open = await opened();
+    const [here, there] = open.stores;
+    const listed = async () => (await there.keys("open.ws_a")).toSorted();
+    expect(await listed()).toEqual([]);
+    for (const key of ["open.ws_a.1.10", "open.ws_a.2.20", "open.ws_ab.1.10", "part.ws_a.1"]) {
+      await here.create(key, bytes(""));
+    }
+    expect(await listed()).toEqual(["open.ws_a.1.10", "open.ws_a.2.20"]);
+    await here.remove("open.ws_a.1.10");
+    expect(await listed()).toEqual(["open.ws_a.2.20"]);
+    await here.remove("open.ws_a.2.20");
+    expect(await listed()).toEqual([]);
+  });
+
   it("removes the revision that was named, and no newer one", async () => {
     await using open = await opened();
     const [here, there] = open.stores;

@@ -85,4 +85,8 @@ test("bytes that are missing are refused, and people hear of it", async () => {
     kind: IncidentKind.HASH_MISMATCH,
     title: `The bytes of ${outputArtifactId} are damaged`,
   });
+  expect(incident.links.map(({ type, id }) => ({ type, id }))).toContainEqual({
+    type: "artifact",
+    id: outputArtifactId,
+  });
 });

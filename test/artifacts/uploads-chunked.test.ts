@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ArtifactSpec } from "../../gen/signalbox/v1/artifact_pb.ts";
+import { PrincipalSchema, PrincipalType } from "../../gen/signalbox/v1/common_pb.ts";
 import {
   CreateUploadRequestSchema,
   FinishUploadRequestSchema,
@@ -138,6 +139,45 @@ describe.each(["memory", "nats"])("an upload in chunks, remembered in %s", (kind
     await expect(uploads.chunk(stranger, chunkRequest(uploadId, 0))).rejects.toMatchObject(refusal);
     await expect(uploads.get(stranger, uploadId)).rejects.toMatchObject(refusal);
     await expect(uploads.finish(stranger, finishOf(uploadId))).rejects.toMatchObject(refusal);
+  });
+
+  it("is not there for others of the workspace, who would own what comes of it", async () => {
+    const on = world();
+    const { uploads } = on.server();
+    const { uploadId } = await uploads.begin(call(), beginOf({}, "r1"));
+    const others = { ...call(), principal: create(PrincipalSchema, { type: PrincipalType.USER, id: "mallory" }) };
+    const refusal = { reason: "UPLOAD_NOT_FOUND" };
+    await expect(uploads.chunk(others, chunkRequest(uploadId, 0))).rejects.toMatchObject(refusal);
+    await expect(uploads.get(others, uploadId)).rejects.toMatchObject(refusal);
+    await sendAll(on, uploadId, [0, 1, 2]);
+    await expect(uploads.finish(others, finishOf(uploadId))).rejects.toMatchObject(refusal);
+    await expect(uploads.begin(others, beginOf({}, "r1"))).rejects.toMatchObject({ reason: "REQUEST_ID_REUSED" });
+    expect((await uploads.finish(call(), finishOf(uploadId))).artifact.createBy).toMatchObject({ id: "alice" });
+  });
+
+  it("of a run is gone on with by whoever has its lease next", async () => {
+    const on = world();
+    const { uploads } = on.server();
+    const { uploadId } = await uploads.begin(call(), beginOf({ leaseToken: "one" }, "r1"));
+    await sendAll(on, uploadId, [0, 1, 2]);
+    const next = { ...call(), principal: create(PrincipalSchema, { type: PrincipalType.SERVICE, id: "worker_2" }) };
+    const again = await uploads.begin(next, beginOf({ leaseToken: "two" }, "r1"));
+    expect(again).toMatchObject({ uploadId, receivedChunks: [0, 1, 2] });
+    await expect(uploads.get(call(), uploadId)).rejects.toMatchObject({ reason: "UPLOAD_NOT_FOUND" });
+    await uploads.finish(next, finishOf(uploadId));
+  });
+
+  it("takes room of its workspace until it is finished", async () => {
+    const on = world();
+    on.allowance.workspaceBytes = 2 * file.length;
+    const { uploads } = on.server();
+    const { uploadId } = await uploads.begin(call(), beginOf());
+    await uploads.begin(call(), beginOf({}, "r2"));
+    await expect(uploads.begin(call(), beginOf())).rejects.toMatchObject({ reason: "QUOTA_EXCEEDED" });
+    await uploads.begin(call(), beginOf({}, "r2"));
+    await sendAll(on, uploadId, [0, 1, 2]);
+    await uploads.finish(call(), finishOf(uploadId));
+    await uploads.begin(call(), beginOf());
   });
 
   it("is over after 24 hours, and can be begun again under its request_id, without its old chunks", async () => {

@@ -172,6 +172,48 @@ describe("an upload", () => {
     await expect(upload).rejects.toMatchObject({ reason: "STORE_UNAVAILABLE" });
     expect(await world.blobNames()).toHaveLength(1);
   });
+
+  it.each(["QUOTA_EXCEEDED", "INVALID_STATE", "LEASE_LOST"] as const)(
+    "that is refused at its end with %s leaves nothing",
+    async (reason) => {
+      const world = createWorld();
+      world.allowance.refusal = new SignalboxError(reason, "no room any more");
+      const upload = world.server().uploads.upload(callIn(), header(), pieces(randomBytes(10)));
+      await expect(upload).rejects.toMatchObject({ reason });
+      await requireNothing(world);
+    },
+  );
+
+  it("that is refused though an answer that was lost has recorded it keeps its bytes", async () => {
+    const world = createWorld();
+    const { admission } = world;
+    const lost = {
+      ...admission,
+      async record(...given: Parameters<typeof admission.record>) {
+        await admission.record(...given);
+        throw new SignalboxError("LEASE_LOST", "another worker has the run");
+      },
+    };
+    const upload = world.server({ admission: lost }).uploads.upload(callIn(), header(), pieces(randomBytes(10)));
+    await expect(upload).rejects.toMatchObject({ reason: "LEASE_LOST" });
+    expect(await world.blobNames()).toHaveLength(1);
+  });
+
+  it("waits for its turn when 200 of its workspace are under way", async () => {
+    const { uploads } = createWorld().server();
+    const over = Promise.withResolvers<void>();
+    async function* silent() {
+      yield randomBytes(1);
+      await over.promise;
+    }
+    const open = Array.from({ length: 200 }, () => uploads.upload(callIn(), header(), silent()));
+    const oneMore = () => uploads.upload(callIn(), header(), pieces(randomBytes(10)));
+    await expect(oneMore()).rejects.toMatchObject({ reason: "RATE_LIMITED", metadata: { retry_after_ms: "1000" } });
+    await uploads.upload(callIn("ws_two"), header(), pieces(randomBytes(10)));
+    over.resolve();
+    await Promise.all(open);
+    await oneMore();
+  });
 });
 
 describe("an upload whose key is destroyed meanwhile", () => {

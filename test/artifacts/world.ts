@@ -41,6 +41,8 @@ export interface SetClock {
 /** What the fake of the admission allows. */
 export interface Allowance {
   maxBytes: number;
+  /** How many bytes the workspace has left. */
+  workspaceBytes: number;
   /** Thrown by `record`; undefined for none. */
   refusal: SignalboxError | undefined;
 }
@@ -60,13 +62,14 @@ export interface World extends Durable {
 export type Server = ReturnType<typeof createServer>;
 
 function createServer(world: World, durable: Durable) {
-  const { clock, damages } = world;
+  const { allowance, clock, damages } = world;
   const alarm = (damage: Damage) => void damages.push(damage);
   const { blobs, keys, sessions, admission } = durable;
   const log = pino({ level: process.env["TEST_LOG"] ?? "silent" });
   const load = (workspaceId: string, artifactId: string) => admission.load(workspaceId, artifactId);
+  const usage = { leftBytes: async () => allowance.workspaceBytes };
   return {
-    uploads: createUploads({ admission, load, blobs, keys, sessions, alarm, clock, log }),
+    uploads: createUploads({ admission, load, blobs, keys, sessions, usage, alarm, clock, log }),
     contents: createContents({ blobs, keys, alarm, clock }),
   };
 }
@@ -75,7 +78,7 @@ function createServer(world: World, durable: Durable) {
 export function createWorld(stores: Partial<Pick<Durable, "blobs" | "sessions">> = {}): World {
   const time = new Date("2026-05-01T12:00:00Z");
   const clock: SetClock = { time, now: () => clock.time };
-  const allowance: Allowance = { maxBytes: 8 * 1024 * 1024, refusal: undefined };
+  const allowance: Allowance = { maxBytes: 8 * 1024 * 1024, workspaceBytes: 100 * 1024 ** 3, refusal: undefined };
   const durable: Durable = {
     blobs: stores.blobs ?? createMemoryBlobs(clock),
     keys: createKeys(),

@@ -7,13 +7,16 @@ import { builtInHandlers, createWorker } from "../../src/engine/worker.ts";
 import { openInstallation } from "../support/installation.ts";
 import { methods, pathOf } from "./contract.ts";
 import { askByCall, decision } from "./people.ts";
-import { postJson, postStream } from "./plain-http.ts";
+import { type ErrorBody, infoOf, postJson, postStream } from "./plain-http.ts";
 import { reasonFor, refusal } from "./refusal.ts";
 
 const token = "correct-horse-battery-staple";
 const installation = await openInstallation({ auth: { mode: "static_token", token } });
 afterAll(() => installation[Symbol.asyncDispose]());
 const { url } = installation;
+
+/** What needs no credential. */
+const openMethods = ["ArtifactService/AnswerAccessChallenge", "ArtifactService/CreateAccessChallenge"];
 
 describe.each([
   ["without a token", {}],
@@ -22,8 +25,11 @@ describe.each([
 ])("%s", (_name, headers: Record<string, string>) => {
   // A stream both ways takes HTTP/2, which the plain calls here do not speak.
   const single = methods.filter(({ methodKind }) => methodKind !== "bidi_streaming");
+  // Whoever calls those proves who they are by a signature; a token that they send all the same has to be right.
+  const open = headers["authorization"] === undefined ? openMethods : [];
+  const closed = single.filter((method) => !open.includes(pathOf(method)));
 
-  test.each(single.map((method) => [pathOf(method), method.methodKind] as const))(
+  test.each(closed.map((method) => [pathOf(method), method.methodKind] as const))(
     "%s is refused before its body is looked at",
     async (path, kind) => {
       const error =
@@ -34,6 +40,11 @@ describe.each([
       expect(JSON.stringify(error)).not.toContain(token);
     },
   );
+
+  test.each(open)("%s is answered", async (path) => {
+    const { status, body } = await postJson<ErrorBody>(url, path, {}, headers);
+    expect({ status, reason: infoOf(body)?.["reason"] }).toEqual({ status: 400, reason: "INVALID_REQUEST" });
+  });
 
   test("a Work stream is refused before anything is read of it", async () => {
     using client = createSignalboxClient({ baseUrl: url, headers });

@@ -1,4 +1,4 @@
-import { access, constants } from "node:fs/promises";
+import { access, constants, readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { delimiter, join } from "node:path";
@@ -10,6 +10,7 @@ import { PrincipalType } from "../../gen/signalbox/v1/common_pb.ts";
 import { jsonValue } from "../../src/client/client.ts";
 import { openInstallation } from "../support/installation.ts";
 import { claim } from "./claims.ts";
+import { linkTo, sha256, stored } from "./files.ts";
 import { approvalOf, askByCall, mailOf } from "./people.ts";
 
 const opened = new AsyncDisposableStack();
@@ -17,6 +18,8 @@ afterAll(() => opened.disposeAsync());
 const scripts = {
   page: await bundle(new URL("page/page.ts", import.meta.url)),
   inbox: await bundle(new URL("page/inbox.ts", import.meta.url)),
+  files: await bundle(new URL("page/files.ts", import.meta.url)),
+  link: await bundle(new URL("page/link.ts", import.meta.url)),
 };
 const { port } = opened.use(await openPageServer(scripts));
 // One page, two origins: the name and the address of this machine are not the same to a browser.
@@ -62,6 +65,35 @@ test("a page shows what people are asked, live, and approves exactly that in Ali
   expect(decisions).toMatchObject([{ decideBy: { type: PrincipalType.USER, id: "alice" } }]);
 });
 
+test("a page stores a file in chunks, and reads it back as a stream, by a link, and a part of it", async () => {
+  const page = await openPage(allowedOrigin, "files");
+  await page.locator("#link, #error").waitFor();
+  expect(await page.locator("#error").allTextContents()).toEqual([]);
+  const bytes = Uint8Array.from({ length: 2_500_000 }, (_, index) => (index * index) % 251);
+  const sum = sha256(bytes);
+  const client = installation.client({ workspaceId: "ws_files" });
+  const artifactId = (await page.locator("#stored").textContent()) ?? "";
+  const { artifact } = await client.artifacts.getArtifact({ artifactId });
+  expect(artifact).toMatchObject({ name: "grüße.bin", contentType: "text/html", sha256: sum });
+  for (const way of ["#downloaded", "#linked"]) expect(await page.locator(way).textContent()).toBe(sum);
+  expect(await page.locator("#type").textContent()).toBe("application/octet-stream");
+  expect(await page.locator("#part").textContent()).toBe("206 bytes 2400000-2499999/2500000 100000");
+});
+
+test("a link is saved from whatever page it stands on, and read by the scripts of allowed ones only", async () => {
+  const client = installation.client({ workspaceId: "ws_files" });
+  const script = Buffer.from("<script>document.title = 'run'</script>");
+  const { artifactId } = await stored(client, script, { name: "page.html", contentType: "text/html" });
+  const { url } = await linkTo(client, artifactId);
+  const page = await openPage(otherOrigin, "link", url);
+  await page.locator("#error").waitFor();
+  expect(await page.locator("#read").count()).toBe(0);
+  const [download] = await Promise.all([page.waitForEvent("download"), page.locator("#save").click()]);
+  expect(download.suggestedFilename()).toBe("page.html");
+  expect(await readFile(await download.path())).toEqual(script);
+  expect(await page.title()).toBe("Signalbox");
+});
+
 test("a page of another origin is refused by the browser, and nothing is recorded", async () => {
   const client = installation.client();
   const { position: afterPosition } = await client.runs.createRun({ handler: "nobody" });
@@ -73,10 +105,10 @@ test("a page of another origin is refused by the browser, and nothing is recorde
   expect(events.map(({ position }) => position)).toEqual([minPosition]);
 });
 
-async function openPage(origin: string, script = "page"): Promise<Page> {
+async function openPage(origin: string, script = "page", link = ""): Promise<Page> {
   const page = await browser.newPage();
   page.setDefaultTimeout(15_000);
-  await page.goto(`${origin}/${script}?server=${encodeURIComponent(installation.url)}`);
+  await page.goto(`${origin}/${script}?${new URLSearchParams({ server: installation.url, link }).toString()}`);
   return page;
 }
 

@@ -21,10 +21,11 @@ describe.each([
   const workspaceId = newWorkspaceId();
 
   /** The answers, one JSON object after the other. */
-  async function curl(method: string, data: unknown): Promise<Record<string, unknown>[]> {
+  async function curl(method: string, ...messages: unknown[]): Promise<Record<string, unknown>[]> {
+    const data = messages.map((message) => JSON.stringify(message)).join("\n");
     const header = ["--header", `x-workspace-id: ${workspaceId}`];
     // Reflection streams both ways, which takes HTTP/2; --reflect-protocol is left to buf, which tries v1 first.
-    const args = ["curl", "--protocol", protocol, ...flags, ...header, "--data", JSON.stringify(data)];
+    const args = ["curl", "--protocol", protocol, ...flags, ...header, "--data", data];
     const { stdout } = await run(buf, [...args, `${installation.url}/signalbox.v1.${method}`]);
     return stdout
       .trim()
@@ -43,6 +44,20 @@ describe.each([
       { event: { type: "run.created", stream: { type: "run", id: runId } } },
       { event: { type: "run.canceled" } },
     ]);
+  });
+
+  test("files, streamed both ways", async () => {
+    const header = { header: { spec: { name: "greeting.txt", contentType: "text/plain" } } };
+    const frames = [
+      header,
+      { data: Buffer.from("hel").toString("base64") },
+      { data: Buffer.from("lo").toString("base64") },
+    ];
+    const [uploaded] = await curl("ArtifactService/UploadArtifact", ...frames);
+    expect(uploaded).toMatchObject({ artifact: { name: "greeting.txt", sizeBytes: "5" } });
+    const { artifactId } = (uploaded as { artifact: { artifactId: string } }).artifact;
+    const received = await curl("ArtifactService/DownloadArtifact", { artifactId, offset: "1" });
+    expect(received).toMatchObject([{ header: { artifact: { artifactId } } }, { data: "ZWxsbw==" }]);
   });
 
   test("rooms", async () => {

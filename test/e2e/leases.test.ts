@@ -1,6 +1,8 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import { Code } from "@connectrpc/connect";
 import { afterAll, expect, test } from "vitest";
+import type { UploadHeaderSchema } from "../../gen/signalbox/v1/artifact_service_pb.ts";
 import { type Incident, IncidentKind } from "../../gen/signalbox/v1/incident_pb.ts";
 import { RunEndReason, RunStatus, StepStatus, ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
 import { jsonValue, type SignalboxClient, valueToJson } from "../../src/client/client.ts";
@@ -8,7 +10,7 @@ import { newWorkspaceId, openInstallation } from "../support/installation.ts";
 import { openGate } from "../support/open-gate.ts";
 import { until } from "../support/until.ts";
 import { claim, createAndClaim } from "./claims.ts";
-import { methods } from "./contract.ts";
+import { methods, textFields } from "./contract.ts";
 import { askByStep } from "./people.ts";
 import { refusal } from "./refusal.ts";
 import { eventTypes } from "./runs.ts";
@@ -83,8 +85,14 @@ test("the old worker is refused by every method that takes a lease, and nothing 
     failRun: () => client.engine.failRun({ leaseToken, error: retryable }),
     requestApproval: () => client.approvals.requestApproval({ leaseToken, stepId, action: { type: "launch" } }),
     consumeApproval: () => client.approvals.consumeApproval({ leaseToken, approvalId }),
+    createArtifact: () => client.artifacts.createArtifact({ spec: { name: "late", leaseToken } }),
+    uploadArtifact: () => client.artifacts.uploadArtifact(onlyHeader({ spec: { name: "late", leaseToken } })),
+    createUpload: () => client.artifacts.createUpload({ spec: { name: "late", leaseToken, sizeBytes: 1n } }),
   };
-  const leased = methods.filter(({ input }) => input.fields.some(({ name }) => name === "lease_token"));
+  const leased = methods.filter(
+    ({ input, methodKind }) =>
+      methodKind !== "bidi_streaming" && textFields(input, ({ name }) => name === "lease_token").length > 0,
+  );
   expect(Object.keys(lateCalls).toSorted()).toEqual(leased.map(({ localName }) => localName).toSorted());
   for (const [method, late] of Object.entries(lateCalls)) {
     await client.engine.heartbeat({ leaseToken: next.leaseToken });
@@ -112,12 +120,36 @@ test("the old worker is refused by every method that takes a lease, and nothing 
   expect(incident.links).toContainEqual(expect.objectContaining({ type: "run", id: silent.run.runId }));
 });
 
+async function* onlyHeader(value: MessageInitShape<typeof UploadHeaderSchema>) {
+  yield { frame: { case: "header", value } } as const;
+}
+
 async function fencedWrite(client: SignalboxClient): Promise<Incident | undefined> {
   const kinds = [IncidentKind.FENCED_WRITE];
   const { incidents } = await client.incidents.listIncidents({ kinds, minPosition: await headPosition(client) });
   expect(incidents.length).toBeLessThan(2);
   return incidents[0];
 }
+
+test("what was uploaded in chunks under a lease that was lost meanwhile becomes no artifact", async () => {
+  const client = newClient();
+  const { run, leaseToken } = await createAndClaim(client);
+  const data = Buffer.from("abc");
+  const begin = (token: string) =>
+    client.artifacts.createUpload({ requestId: "report", spec: { name: "late", leaseToken: token, sizeBytes: 3n } });
+  const uploadId = (await begin(leaseToken)).upload?.uploadId ?? "";
+  await client.artifacts.uploadChunk({ uploadId, index: 0, data });
+  const next = await claim(client, "by_hand", "second");
+  expect(await refusal(client.artifacts.finishUpload({ uploadId }))).toMatchObject({ reason: "LEASE_LOST" });
+  expect(await refusal(client.artifacts.getArtifact({ artifactId: uploadId }))).toMatchObject({
+    reason: "ARTIFACT_NOT_FOUND",
+  });
+  // The next one goes on with what has come.
+  expect((await begin(next.leaseToken)).upload).toMatchObject({ uploadId, receivedChunks: [0] });
+  const { artifact } = await client.artifacts.finishUpload({ uploadId });
+  expect(artifact).toMatchObject({ artifactId: uploadId, runId: run.runId, sizeBytes: 3n });
+  await client.engine.completeRun({ leaseToken: next.leaseToken });
+});
 
 test("a lease may be used at every server of the installation", async () => {
   const workspaceId = newWorkspaceId();

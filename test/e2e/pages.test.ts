@@ -1,10 +1,11 @@
 import { afterAll, describe, expect, test } from "vitest";
 import { PrincipalType } from "../../gen/signalbox/v1/common_pb.ts";
 import { ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
-import type { SignalboxClient } from "../../src/client/client.ts";
+import { jsonValue, type SignalboxClient } from "../../src/client/client.ts";
 import { newWorkspaceId, openInstallation } from "../support/installation.ts";
 import { createAndClaim } from "./claims.ts";
 import { methods, pathOf } from "./contract.ts";
+import { stored } from "./files.ts";
 import { askByStep, mail } from "./people.ts";
 import { type ErrorBody, infoOf, postJson } from "./plain-http.ts";
 import { refusal } from "./refusal.ts";
@@ -45,6 +46,11 @@ const lists: Record<string, List> = {
   "ApprovalService/ListApprovals": { request: {}, other: { assignee: "me" } },
   "PolicyService/ListPolicyVersions": { request: {} },
   "PolicyService/GetKillSwitch": { request: {} },
+  "ArtifactService/ListArtifacts": { request: {}, other: { purposes: ["ARTIFACT_PURPOSE_FILE"] } },
+  "ArtifactService/ListAccess": { request: {}, other: { outcomes: ["ACCESS_OUTCOME_NOT_FOUND"] } },
+  "EvalService/ListSuites": { request: {}, other: { statuses: ["SUITE_STATUS_ACTIVE"] } },
+  "EvalService/ListSuiteVersions": { request: { suiteId: there.suiteId }, other: { suiteId: there.otherSuiteId } },
+  "EvalService/ListEvaluations": { request: {}, other: { suiteId: there.suiteId } },
   "IncidentService/ListIncidents": { request: { kinds: ["INCIDENT_KIND_MANUAL"] }, other: { kinds: [] } },
 };
 
@@ -112,10 +118,11 @@ function listOf(path: string): List {
 }
 
 /** Puts three of everything into a workspace. */
-async function fill({ rooms, runs, engine, ...rest }: SignalboxClient) {
+async function fill({ rooms, runs, engine, evals, ...rest }: SignalboxClient) {
   const { run, leaseToken } = await createAndClaim(client);
   const roomId = (await rooms.createRoom({ name: "control" })).room?.roomId ?? "";
   let otherRoomId = "";
+  const suiteIds: string[] = [];
   for (const n of [0, 1, 2]) {
     const name = `n${n}`;
     await runs.createRun({ handler: "nobody", sessionId: `sess_${n}` });
@@ -132,6 +139,16 @@ async function fill({ rooms, runs, engine, ...rest }: SignalboxClient) {
     await rooms.createThread({ roomId, title: name });
     await rooms.postMessage({ roomId, text: name });
     await rest.incidents.openIncident({ title: name });
+    await stored(client, Buffer.from(name), { name });
+    await refusal(rest.artifacts.createDownloadUrl({ artifactId: "art_01ARZ3NDEKTSV4RRFFQ69G5FAV" }));
+    for (const suite of [
+      { name, cases: [{ key: "a", expected: jsonValue(n) }] },
+      { name: "versions", cases: [{ key: "a", expected: jsonValue(n) }] },
+    ]) {
+      suiteIds.push((await evals.putSuite({ suite })).suite?.suiteId ?? "");
+    }
+    const target = { target: { case: "handler", value: "nobody" } } as const;
+    await evals.evaluate({ suiteId: suiteIds.at(-1) ?? "", target, queue: "nobody" });
     await askByStep(client);
     await rest.policy.putPolicy({ policy: { cedar: `@id("${name}") permit(principal, action, resource);` } });
   }
@@ -141,5 +158,6 @@ async function fill({ rooms, runs, engine, ...rest }: SignalboxClient) {
   const otherRunId = (await createAndClaim(client, "other")).run.runId;
   const runsToken = (await runs.listRuns({ pageSize: 1, minPosition: reached })).nextPageToken;
   const agentsToken = (await rest.agents.listAgents({ pageSize: 1, minPosition: reached })).nextPageToken;
-  return { runId: run.runId, otherRunId, roomId, otherRoomId, runsToken, agentsToken };
+  const [otherSuiteId = "", suiteId = ""] = suiteIds;
+  return { runId: run.runId, otherRunId, roomId, otherRoomId, suiteId, otherSuiteId, runsToken, agentsToken };
 }

@@ -13,6 +13,7 @@ import { newWorkspaceId, openInstallation } from "../support/installation.ts";
 import { openGate } from "../support/open-gate.ts";
 import { claim } from "./claims.ts";
 import { methods, pathOf } from "./contract.ts";
+import { keepFiles, keepSuite } from "./files-at-work.ts";
 import { decideOnApprovals, keepIncident, keepPolicy, stopWrites, talk } from "./people-at-work.ts";
 import { reasonFor } from "./refusal.ts";
 import { subscribed } from "./subscribed.ts";
@@ -63,6 +64,8 @@ describe.each(transports)("%s", (name, createTransport) => {
     await decideOnApprovals(client);
     await talk(client);
     await keepIncident(client);
+    await keepFiles(client);
+    await keepSuite(client);
     const agentId = await keepAgent(client);
     await keepSchedule(client);
     await converse(client);

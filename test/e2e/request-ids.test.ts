@@ -113,6 +113,18 @@ const repeatable: Record<string, (ids: Readonly<Record<string, string>>) => read
     { roomId, text: "hello" },
     { roomId, text: "hello", threadId },
   ],
+  "ArtifactService/CreateArtifact": () => [
+    { spec: { name: "a" }, data: "YWJj" },
+    { spec: { name: "a" }, data: "YWJk" },
+  ],
+  "ArtifactService/CreateUpload": () => [
+    { spec: { name: "a", sizeBytes: "3" } },
+    { spec: { name: "a", sizeBytes: "4" } },
+  ],
+  "EvalService/Evaluate": ({ suiteId }) => [
+    { suiteId, target: { handler: "nobody" }, queue: "nobody" },
+    { suiteId, target: { handler: "other" }, queue: "nobody" },
+  ],
   "IncidentService/OpenIncident": ({ roomId }) => [{ title: "leak" }, { title: "leak", roomId }],
 };
 
@@ -171,11 +183,15 @@ async function someIds(client: SignalboxClient) {
   const schedules = await Promise.all([1, 2].map(() => client.schedules.createSchedule(yearly)));
   const [scheduleId = "", otherScheduleId = ""] = schedules.map(({ schedule }) => schedule?.scheduleId ?? "");
   const failedRunId = failed.run?.runId ?? "";
+  const { suite } = await client.evals.putSuite({
+    suite: { name: "once", cases: [{ key: "a", expected: jsonValue(1) }] },
+  });
   return {
     runId: run?.runId ?? "",
     failedRunId,
     roomId,
     threadId: thread?.threadId ?? "",
+    suiteId: suite?.suiteId ?? "",
     scheduleId,
     otherScheduleId,
   };

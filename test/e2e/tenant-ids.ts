@@ -2,6 +2,7 @@ import { ToolEffect } from "../../gen/signalbox/v1/run_pb.ts";
 import { jsonValue, type SignalboxClient } from "../../src/client/client.ts";
 import { createAndClaim } from "./claims.ts";
 import { furnish } from "./furnished.ts";
+import { furnishFiles } from "./furnished-files.ts";
 
 /** Ids of a workspace, by the name of the field that takes them. */
 export type Ids = Readonly<Record<string, string>>;
@@ -19,6 +20,7 @@ export async function fill(client: SignalboxClient, workspaceId: string): Promis
   const { document } = await client.documents.addDocument({ text: "of a", requestId: "request-of-a" });
   await client.queues.putQueue({ queue: { name: "of_a", maxRunning: 1 } });
   const people = await furnish(client, "request-of-a");
+  const files = await furnishFiles(client, "request-of-a");
   const { roomId, threadId } = people;
   const inRoom = { roomId, threadId, sessionId: "sess_a", requestId: "request-of-a" };
   const headers = { "x-correlation-id": "correlation-of-a" };
@@ -55,6 +57,15 @@ export async function fill(client: SignalboxClient, workspaceId: string): Promis
     through_run_id: run.runId,
     after_run_id: run.runId,
     "stream.id": run.runId,
+    artifact_id: files.artifactId,
+    output_artifact_id: files.artifactId,
+    upload_id: files.uploadId,
+    grant_id: files.grantId,
+    link_id: files.linkId,
+    link_url: files.linkUrl,
+    suite_id: files.suiteId,
+    evaluation_id: files.evaluationId,
+    baseline_evaluation_id: files.evaluationId,
   };
 }
 
@@ -86,4 +97,12 @@ export const neverWere: Ids = {
   through_run_id: "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
   after_run_id: "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
   "stream.id": "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+  artifact_id: "art_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+  output_artifact_id: "art_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+  upload_id: "art_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+  grant_id: "grant_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+  link_id: "link_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+  suite_id: "suite_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+  evaluation_id: "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+  baseline_evaluation_id: "run_01ARZ3NDEKTSV4RRFFQ69G5FAV",
 };

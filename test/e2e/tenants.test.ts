@@ -10,6 +10,7 @@ import { until } from "../support/until.ts";
 import { createAndClaim } from "./claims.ts";
 import { type FieldPath, methods, nameOf, pathOf, textFields } from "./contract.ts";
 import { furnish, goodRequests } from "./furnished.ts";
+import { furnishFiles, goodFileRequests } from "./furnished-files.ts";
 import { postJson } from "./plain-http.ts";
 import { headPosition, subscribed } from "./subscribed.ts";
 import { fill, type Ids, neverWere, yearly } from "./tenant-ids.ts";
@@ -26,6 +27,7 @@ const claimedByB = await createAndClaim(clientB, "of_b");
 const agentOfB = (await clientB.agents.createAgent({ name: "of b" })).agent?.agentId ?? "";
 const scheduleOfB = (await clientB.schedules.createSchedule(yearly)).schedule?.scheduleId ?? "";
 const peopleOfB = await furnish(clientB);
+const filesOfB = await furnishFiles(clientB);
 const turnOfB = (await clientB.runs.createRun({ handler: "nobody", sessionId: "sess_b" })).run?.runId ?? "";
 
 const asAgent = (id: string) => ({ type: PrincipalType.AGENT, id });
@@ -37,6 +39,9 @@ const anyCall = neverWere["tool_call_id"];
 /** What each method needs beside the id in question, as workspace B would send it. A new method must be entered here. */
 const requests: Record<string, object> = {
   ...goodRequests(peopleOfB),
+  ...goodFileRequests(filesOfB),
+  // What these calls were refused is in the list.
+  "ArtifactService/ListAccess": { outcomes: ["ACCESS_OUTCOME_GRANTED"] },
   "RoomService/ArchiveRoom": {},
   "ApprovalService/ListApprovals": {},
   // What these calls open does not show in the list.
@@ -102,6 +107,13 @@ const requests: Record<string, object> = {
 /** What an id needs in addition, by method and field. */
 const additions: Record<string, object> = {
   "EngineService/ReconcileToolCall tool_call_id": { leaseToken },
+  "EngineService/CompleteStep output_artifact_id": { leaseToken: filesOfB.leaseToken, stepId: filesOfB.stepId },
+  "ArtifactService/CreateArtifact spec.step_id": { spec: { name: "x", leaseToken: filesOfB.leaseToken } },
+  "ArtifactService/CreateUpload spec.step_id": { spec: { name: "x", leaseToken: filesOfB.leaseToken, sizeBytes: "3" } },
+  "ArtifactService/UploadArtifact header.spec.step_id": {
+    header: { spec: { name: "x", leaseToken: filesOfB.leaseToken } },
+  },
+  "EvalService/Evaluate target.agent.agent_id": { target: {} },
 };
 
 /** Principals are no tenant's own: without authentication, one acts in every workspace. */
@@ -155,7 +167,7 @@ function requestWith(request: object, path: FieldPath, id: string): object {
 
 /** What workspace B is answered: all of it but the id that it named, and what differs from one call to the next. */
 async function answer(method: DescMethod, request: object, id: string): Promise<string> {
-  const streaming = method.methodKind === "server_streaming";
+  const streaming = method.methodKind !== "unary";
   const stop = new AbortController();
   const message = Buffer.from(JSON.stringify(request));
   const head = Buffer.alloc(5);
@@ -202,18 +214,25 @@ async function upToHeartbeat(response: Response): Promise<Buffer> {
 }
 
 function normalized(text: string, id: string): string {
-  return text
-    .replaceAll(id, "<id>")
-    .replaceAll(/run_[0-7][0-9A-Z]{25}/g, "<run>")
-    .replaceAll(/\b(msg|room|th|inc)_[0-7][0-9A-Z]{25}/g, "<$1>")
-    .replaceAll(/"number":\d+/g, '"number":<number>')
-    .replaceAll(/agt_[0-7][0-9A-Z]{25}/g, "<agent>")
-    .replaceAll(/sch_[0-7][0-9A-Z]{25}/g, "<schedule>")
-    .replaceAll(/doc_[0-7][0-9A-Z]{25}/g, "<document>")
-    .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "<time>")
-    .replaceAll(/"(\w*[pP]osition|etag)":"\d+"/g, '"$1":"<position>"')
-    .replaceAll(/"content-length","\d+"/g, '"content-length","<length>"')
-    .replaceAll(/[^\x20-\x7e]./g, "<length>");
+  return (
+    text
+      .replaceAll(id, "<id>")
+      .replaceAll(/run_[0-7][0-9A-Z]{25}/g, "<run>")
+      .replaceAll(/\b(msg|room|th|inc|art|grant|link|suite)_[0-7][0-9A-Z]{25}/g, "<$1>")
+      .replaceAll(/Nonce: [0-9a-f]+|Seal: [\w-]+/g, "<random>")
+      .replaceAll(/"number":\d+/g, '"number":<number>')
+      .replaceAll(/agt_[0-7][0-9A-Z]{25}/g, "<agent>")
+      .replaceAll(/sch_[0-7][0-9A-Z]{25}/g, "<schedule>")
+      .replaceAll(/doc_[0-7][0-9A-Z]{25}/g, "<document>")
+      .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "<time>")
+      .replaceAll(/"(\w*[pP]osition|etag)":"\d+"/g, '"$1":"<position>"')
+      .replaceAll(/"content-length","\d+"/g, '"content-length","<length>"')
+      .replaceAll(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, "<uuid>")
+      .replaceAll(/"(hash|requestDigest|value)":"[\w+/=]{20,}"/g, '"$1":"<bytes>"')
+      .replaceAll(/\/[0-9a-f]{26}"/g, '/<blob>"')
+      // Before each message of a stream.
+      .replaceAll(/[^\x20-\x7e][^]{4}(?=\{)/g, "<length>")
+  );
 }
 
 describe("another workspace's id is answered like one that never was:", () => {
@@ -236,7 +255,12 @@ test("workspace A itself is answered", async () => {
   const { agent } = await clientA.agents.getAgent({ agentId: ofA["agent_id"] ?? "" });
   const { event } = await clientA.events.getEvent({ eventId: ofA["event_id"] ?? "" });
   await clientA.engine.heartbeat({ leaseToken: ofA["lease_token"] ?? "" });
-  expect([run, agent, event].map((each) => each?.workspaceId)).toEqual([workspaceA, workspaceA, workspaceA]);
+  const { artifact } = await clientA.artifacts.getArtifact({ artifactId: ofA["artifact_id"] ?? "" });
+  const { suite } = await clientA.evals.getSuite({ suiteId: ofA["suite_id"] ?? "" });
+  const { evaluation } = await clientA.evals.getEvaluation({ evaluationId: ofA["evaluation_id"] ?? "" });
+  await clientA.artifacts.getUpload({ uploadId: ofA["upload_id"] ?? "" });
+  const all = [run, agent, event, artifact, suite, evaluation];
+  expect(all.map((each) => each?.workspaceId)).toEqual(all.map(() => workspaceA));
 });
 
 test("a command that names another workspace's id changes nothing there", async () => {

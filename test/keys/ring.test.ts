@@ -154,3 +154,22 @@ test("stores no key in the clear", async () => {
     }
   }
 });
+
+test("an orphan is destroyed only if nobody was issued it, or has sealed it, since it was listed", async () => {
+  const world = createKeyWorld();
+  let time = new Date("2026-11-21T08:00:00Z");
+  const { ring } = world.server({ clock: { now: () => time } });
+  const recipient = await identityToRecipient(await generateX25519Identity());
+  await ring.issue("ws_a", "art_1");
+  await ring.issue("ws_a", "art_2", recipient);
+  await ring.seal("ws_a", "art_2");
+  await ring.issue("ws_a", "art_3");
+  const listed = await Array.fromAsync(ring.list());
+  time = new Date("2026-11-22T10:00:00Z");
+  const again = await ring.issue("ws_a", "art_1");
+  await ring.seal("ws_a", "art_2");
+  for (const { artifactId, createTime } of listed) await ring.destroy("ws_a", artifactId, createTime);
+  expect(await openedKey(world.server(), "ws_a", "art_1")).toBe(hex(again.key));
+  expect(await ring.open("ws_a", "art_2")).toMatchObject({ state: "sealed" });
+  expect(await ring.open("ws_a", "art_3")).toEqual({ state: "destroyed" });
+});

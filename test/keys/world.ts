@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { expect } from "vitest";
+import type { Clock } from "../../src/kernel/clock.ts";
 import { signalbox } from "../../src/kernel/principal.ts";
 import type { IdSource } from "../../src/kernel/ids.ts";
 import type { KeyJournal } from "../../src/keys/journal.ts";
@@ -18,7 +19,7 @@ export interface KeyWorld {
   readonly journal: KeyJournal & { readonly lines: string[] };
   readonly rootKey: RootKey;
   /** A server, or an operator's tool, that remembers nothing yet. */
-  server(changes?: { store?: KeyStore; journal?: KeyJournal; rootKeys?: RootKeys }): Keys;
+  server(changes?: { store?: KeyStore; journal?: KeyJournal; rootKeys?: RootKeys; clock?: Clock }): Keys;
 }
 
 /** A new installation. */

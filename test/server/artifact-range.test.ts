@@ -32,6 +32,7 @@ test.each([
   // Nothing of it is there.
   ["bytes=10-", [416, 10, 10]],
   ["bytes=10-20", [416, 10, 10]],
+  ["bytes=99999999999999999999999-", [416, 10, 10]],
   ["bytes=-0", [416, 10, 10]],
   // No sense, several, or another unit: the whole.
   ["bytes=5-4", [200, 0, 10]],

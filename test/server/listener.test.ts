@@ -1,4 +1,5 @@
-import { connect as connectHttp2, type ClientHttp2Session } from "node:http2";
+import { connect as connectHttp2, type ClientHttp2Session, type IncomingHttpHeaders } from "node:http2";
+import { text } from "node:stream/consumers";
 import { createServer, connect, type Socket } from "node:net";
 import { once } from "node:events";
 import { expect, test } from "vitest";
@@ -129,6 +130,21 @@ test("closes a connection whose header or body does not arrive", async () => {
   );
   await until(() => header.closed() && body.closed(), { what: "both connections to close" });
   expect(header.received()).toMatch(/^HTTP\/1.1 408/);
+});
+
+test("refuses a body over HTTP/2 that does not arrive, and keeps the connection", async () => {
+  await using server = await openTestServer({ limits: { headersTimeoutMs: 30, requestTimeoutMs: 30 } });
+  const session = connectHttp2(server.url);
+  try {
+    const stream = session.request({ ":method": "POST", ":path": `/${createRun}`, "content-type": "application/json" });
+    stream.write("{");
+    const [headers] = (await once(stream, "response")) as [IncomingHttpHeaders];
+    expect(headers[":status"]).toBe(400);
+    expect(await text(stream)).toContain("did not arrive");
+    expect(session.closed).toBe(false);
+  } finally {
+    session.destroy();
+  }
 });
 
 test("lets an answer take longer than a request may", async () => {

@@ -12,7 +12,7 @@ import { isAnonymous } from "../../src/kernel/principal.ts";
 import type { AuthSettings } from "../../src/server/auth.ts";
 import { openMethods } from "../../src/server/open-methods.ts";
 import { openServer } from "../../src/server/server.ts";
-import { infoOf, post } from "./fixture.ts";
+import { type ErrorBody, infoOf, post } from "./fixture.ts";
 
 const folder = new URL("../../gen/signalbox/v1/", import.meta.url);
 const token = "s3cret-token";
@@ -66,6 +66,16 @@ async function openContract(services: DescService[], auth: AuthSettings, publicU
 
 const request = { artifactId: "art_00000000000000000000000001", grantee: { ethereumAddress: `0x${"ab".repeat(20)}` } };
 const challenge = "signalbox.v1.ArtifactService/CreateAccessChallenge";
+
+test("who needs no credential sends 16 KiB at most", async () => {
+  await using server = await openContract(await allServices(), { mode: "static_token", token });
+  const large = await post(server, challenge, { ...request, artifactId: "x".repeat(17 * 1024) });
+  expect(large.status).toBe(429);
+  expect(infoOf((await large.json()) as ErrorBody)).toMatchObject({
+    reason: "PAYLOAD_TOO_LARGE",
+    metadata: { limit: "16384" },
+  });
+});
 
 test("exactly the challenges need no credential; every other method of the contract does", async () => {
   const services = await allServices();

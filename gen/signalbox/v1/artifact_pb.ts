@@ -794,7 +794,7 @@ export const ArtifactPurpose = {
   FILE: 1,
 
   /**
-   * The output of a step that is too large for the log. Kept at least as long as its run is open.
+   * The output of a step that is too large for the log. Kept at least as long as its run is open, or a fork that has reused it.
    *
    * @generated from enum value: ARTIFACT_PURPOSE_STEP_OUTPUT = 2;
    */

@@ -80,6 +80,7 @@ export function evaluationView(evaluation: Evaluation): string {
       "baseline",
       baseline === undefined ? "" : `${estimateText(baseline.difference)}, p = ${baseline.pValue.toFixed(3)}`,
     ],
+    ["not compared", baseline === undefined ? "" : shorten(baseline.unmatchedKeys.join(", "), 500)],
     [
       "latency",
       latency === undefined ? "" : `${durationText(latency.medianMs)}, 95 % below ${durationText(latency.p95Ms)}`,

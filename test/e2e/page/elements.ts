@@ -15,6 +15,14 @@ interface PageElement {
 /** Where the server is. */
 export const baseUrl = new URLSearchParams(location.search).get("server") ?? "";
 
+/** The link that the page was opened with. */
+export const link = new URLSearchParams(location.search).get("link") ?? "";
+
+/** Appends a link. */
+export function showLink(id: string, href: string): void {
+  document.body.append(Object.assign(document.createElement("a"), { id, textContent: id, href }));
+}
+
 /** Appends a paragraph. */
 export function show(id: string, text: string, className = ""): void {
   document.body.append(Object.assign(document.createElement("p"), { id, className, textContent: text }));

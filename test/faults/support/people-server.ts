@@ -2,6 +2,7 @@
 import { flushCompileCache, registerHooks } from "node:module";
 import { pino } from "pino";
 import type { Role, ServeOptions } from "../../../src/cli/serve.ts";
+import { artifactOptions } from "../../support/artifact-options.ts";
 
 /** What a test tells the server, as JSON in SERVER_SETTINGS. */
 export interface ServerSettings extends Pick<
@@ -34,6 +35,7 @@ const serving = await serve({
   allowedOrigins: [],
   reflection: false,
   limits: { maxInputBytes: 1024 * 1024, maxOutputBytes: 1024 * 1024 },
+  artifacts: artifactOptions(Buffer.from(secret, "base64")),
   drainTimeoutMs: 1_000,
 });
 // Who is killed writes no cache at its end.
