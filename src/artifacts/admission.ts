@@ -130,7 +130,8 @@ export function createAdmission(deps: AdmissionDeps): ArtifactAdmission {
       const digest = isRepeatable
         ? requestDigest(ArtifactSpecSchema, { ...spec, runId, leaseToken: "" })
         : new Uint8Array();
-      const ownId = isRepeatable ? derivedId("art", workspaceId, "artifact", requestId) : ids.next("art");
+      // The run is part of it, so that the run's own stream decides between two calls with one request_id.
+      const ownId = isRepeatable ? derivedId("art", workspaceId, "artifact", runId, requestId) : ids.next("art");
       const artifactId = settledId ?? ownId;
       const mayExist = isRepeatable || settledId !== undefined;
       const existing = mayExist ? await findExisting(call, runId, artifactId) : undefined;

@@ -150,13 +150,8 @@ const toPending = (row: PendingRow): PendingArtifact => ({
   added: fromBinary(RunArtifactAddedSchema, row.resource),
 });
 
-// Where one request has raced into several runs, its artifact is that of one of them: the others have nothing to wait for.
-const pendingText = `
-select workspace_id, resource from run_artifacts
-where pending and not exists (
-  select from artifacts
-  where artifacts.workspace_id = run_artifacts.workspace_id and artifacts.artifact_id = run_artifacts.artifact_id)
-order by create_position limit $1`;
+const pendingText =
+  "select workspace_id, resource from run_artifacts where pending order by create_position limit $1";
 
 /** Up to `limit` artifacts that only their runs have recorded, oldest first. */
 export async function pendingArtifacts(db: Db, limit: number): Promise<PendingArtifact[]> {

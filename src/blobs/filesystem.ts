@@ -22,8 +22,8 @@ export interface FilesystemBlobsOptions {
   /** Created with mode 0700 when it is not there. Several servers may share it. */
   readonly dir: string;
   /**
-   * A draft that nobody wrote to for so long is what a crash left behind, and removed at opening. In milliseconds, default an
-   * hour: longer than any call lives, because the draft may be another server's.
+   * A draft that nobody wrote to for so long is what a crash left behind, and removed at opening and by each listing. In
+   * milliseconds, default an hour: longer than any call lives, because the draft may be another server's.
    */
   readonly leftOverAgeMs?: number;
   readonly log: Logger;
@@ -71,6 +71,7 @@ export async function openFilesystemBlobs(options: FilesystemBlobsOptions): Prom
     },
     async *list(signal) {
       await requireThere(root);
+      await guarded(() => sweep(drafts, Date.now() - leftOverAgeMs));
       yield* list(root, "", signal);
     },
     [Symbol.asyncDispose]: async () => {},

@@ -2,6 +2,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { hasReason, toConnectError } from "../kernel/errors.ts";
+import { isHangUp } from "./hang-up.ts";
 import type { CallMetrics } from "./metrics.ts";
 import { explainProtocolError } from "./protocol-errors.ts";
 
@@ -73,7 +74,7 @@ export function createOutcomes(metrics: CallMetrics, log: Logger): Outcomes {
     },
     failedOutside(progress, reason) {
       // Without a failure Connect aborts without a reason, which makes it an AbortError.
-      if (reason === progress.error || isAbortError(reason)) return;
+      if (reason === progress.error || isAbortError(reason) || isHangUp(reason)) return;
       if (reason instanceof ConnectError) explainProtocolError(reason);
       if (!progress.reached) metrics.refused(progress.method, codeOf(reason));
       logUnexpected(progress, reason);

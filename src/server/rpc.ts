@@ -1,6 +1,4 @@
 import {
-  Code,
-  ConnectError,
   createContextValues,
   type ConnectRouter,
   type ConnectRouterOptions,
@@ -16,6 +14,7 @@ import {
 import type { Logger } from "pino";
 import { SignalboxError } from "../kernel/errors.ts";
 import { type Connection, connectionKey } from "./connection.ts";
+import { isHangUp } from "./hang-up.ts";
 import { sendError } from "./json-answer.ts";
 import { openMethods } from "./open-methods.ts";
 import { type EdgeRequest, type EdgeResponse, pathOf } from "./request.ts";
@@ -142,8 +141,7 @@ function refusalOf(
 }
 
 function giveUp(error: unknown, path: string, response: EdgeResponse, log: Logger): void {
-  // Connect's word for a caller who hung up.
-  const hungUp = ConnectError.from(error).code === Code.Aborted;
+  const hungUp = isHangUp(error);
   if (!hungUp) log.warn({ err: error, path }, "answer could not be delivered");
   if (hungUp || response.headersSent) response.destroy();
   else sendError(response, error);

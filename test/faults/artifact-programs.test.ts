@@ -49,7 +49,7 @@ const common = [
 ];
 
 test.for(mutants)("programs show that it is wrong when $when", { timeout: 60_000 }, async (options) => {
-  for (let seed = 1; seed <= 400; seed++) if ((await runProgram(seed, options)).wrong.includes("I9 ")) return;
+  for (let seed = 1; seed <= 1_500; seed++) if ((await runProgram(seed, options)).wrong.includes("I9 ")) return;
   expect.unreachable("no program showed it");
 });
 
@@ -58,7 +58,7 @@ async function takeUpAgain(seed: number, mutant?: Mutant): Promise<string> {
   const workspaceId = "ws_again";
   const turns = createTurns(createSeeded(seed));
   const world = openArtifactWorld();
-  await world.keys.issue(workspaceId, derivedId("art", workspaceId, "artifact", "report"));
+  await world.keys.issue(workspaceId, derivedId("art", workspaceId, "artifact", "", "report"));
   world.clock.pass(26 * 60 * 60_000);
   const [one, other] = [0, 1].map((index) => startServer(world, turns, index, mutant));
   if (one === undefined || other === undefined) throw new Error("two servers are needed");

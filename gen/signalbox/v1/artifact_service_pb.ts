@@ -24,8 +24,8 @@ export const file_signalbox_v1_artifact_service: GenFile = /*@__PURE__*/
  */
 export type CreateArtifactRequest = Message<"signalbox.v1.CreateArtifactRequest"> & {
   /**
-   * request_id makes the call repeatable for ever: the same id with the same body answers the first result, with another body
-   * it is refused (REQUEST_ID_REUSED). 1 to 200 visible characters; empty for none.
+   * request_id makes the call repeatable for ever: the same id for the same run with the same body answers the first result,
+   * with another body it is refused (REQUEST_ID_REUSED). 1 to 200 visible characters; empty for none.
    *
    * @generated from field: string request_id = 1;
    */

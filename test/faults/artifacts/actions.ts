@@ -56,6 +56,12 @@ export const actions: readonly NamedAction[] = [
   { kind: "upload", of: (program) => upload(program, program.random.pick(program.requests)) },
   { kind: "upload", of: (program) => upload(program, program.random.pick(program.requests)) },
   { kind: "upload", of: (program) => upload(program, { ...program.random.pick(program.requests), requestId: "" }) },
+  // The same request_id for another run, or for none.
+  {
+    kind: "upload",
+    of: (program) =>
+      upload(program, { ...program.random.pick(program.requests), runId: program.random.pick(program.runIds) }),
+  },
   // Other bytes under the same request_id.
   {
     kind: "reuse",
@@ -121,7 +127,7 @@ async function* halves(bytes: Buffer): AsyncGenerator<Uint8Array> {
 
 /** Some artifact that somebody knows of; an unknown one when there is none. */
 function anyArtifact({ random, told }: Program): string {
-  return random.pick([...told.keys(), derivedId("art", workspaceId, "artifact", "r0")]);
+  return random.pick([...told.keys(), derivedId("art", workspaceId, "artifact", "", "r0")]);
 }
 
 function read(program: Program): Action {
