@@ -158,7 +158,7 @@ function sealedParts({ parts }: KnownArtifact): SealedPart[] {
 }
 
 function expired({ artifact }: KnownArtifact): SignalboxError {
-  const message = `the bytes of ${artifact.artifactId} are gone: it was deleted or its time is over`;
+  const message = `the bytes of ${artifact.artifactId} are gone: it was deleted, its time is over, or its keys were destroyed`;
   return new SignalboxError("ARTIFACT_EXPIRED", message, { artifact_id: artifact.artifactId });
 }
 

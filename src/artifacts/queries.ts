@@ -150,8 +150,7 @@ const toPending = (row: PendingRow): PendingArtifact => ({
   added: fromBinary(RunArtifactAddedSchema, row.resource),
 });
 
-const pendingText =
-  "select workspace_id, resource from run_artifacts where pending order by create_position limit $1";
+const pendingText = "select workspace_id, resource from run_artifacts where pending order by create_position limit $1";
 
 /** Up to `limit` artifacts that only their runs have recorded, oldest first. */
 export async function pendingArtifacts(db: Db, limit: number): Promise<PendingArtifact[]> {

@@ -35,7 +35,7 @@ export class PartBrokenError extends Error {
 }
 
 /** A name for a blob of an artifact that no other has: 104 random bits. */
-export function blobName({ workspaceId, artifactId }: Owner): string {
+function blobName({ workspaceId, artifactId }: Owner): string {
   return `${workspaceId}/${artifactId}/${randomBytes(13).toString("hex")}`;
 }
 

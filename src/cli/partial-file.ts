@@ -3,7 +3,7 @@ import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { CliError, exitCodes } from "./cli-error.ts";
 import { requireNoFile } from "./save-file.ts";
 
-/** A file on its way. It stays beside its place when it is disposed unfinished, so that the next try can go on. */
+/** A file on its way. What has come of it stays beside its place when it is disposed unfinished, so that the next try can go on. */
 export interface PartialFile extends AsyncDisposable {
   /** What an earlier try has left. To be read before the first append. */
   readonly have: Blob;
@@ -51,7 +51,12 @@ export async function openPartialFile(path: string, key: string, sizeBytes: numb
       await close();
       await rm(partial, { force: true });
     },
-    [Symbol.asyncDispose]: close,
+    async [Symbol.asyncDispose]() {
+      if (!isOpen) return;
+      const { size } = await file.stat();
+      await close();
+      if (size === 0) await rm(partial, { force: true });
+    },
   };
 }
 

@@ -49,6 +49,11 @@ async function rewrapRecord(
   return { ...record, keys: await Promise.all(keys) };
 }
 
+/** True when keys of the installation are, or were, wrapped by some root key. */
+export async function hasNamedRoot(store: KeysDeps["store"]): Promise<boolean> {
+  return (await store.get(names.root)) !== undefined;
+}
+
 /**
  * The root key that the installation uses, as its store says; the current one is named there when none is yet. So a server that was
  * given another one can say so before it wraps anything.

@@ -82,7 +82,16 @@ export function createMemoryArtifacts({ log, book, clock, ids, ...run }: MemoryA
     clock,
   });
   return {
-    artifacts: createArtifacts({ aggregates, runs, db: noTables, positions: noPositions, limits, isOwner, blobs, keys }),
+    artifacts: createArtifacts({
+      aggregates,
+      runs,
+      db: noTables,
+      positions: noPositions,
+      limits,
+      isOwner,
+      blobs,
+      keys,
+    }),
     uploads: createUploads({
       admission,
       load,

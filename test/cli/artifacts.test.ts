@@ -116,6 +116,19 @@ test("a download that broke off goes on where it stopped when the command is rep
   expect((await readdir(folder.path)).filter((name) => name.endsWith(".part"))).toEqual([]);
 });
 
+test("a download that is refused leaves nothing beside its place", async () => {
+  await using server = await openArtifacts({
+    getArtifact: () => ({ artifact: artifactOf(someBytes(10)) }),
+    // oxlint-disable-next-line require-yield
+    async *downloadArtifact() {
+      throw new SignalboxError("PERMISSION_DENIED", "you may not read it");
+    },
+  });
+  const path = join(folder.path, "refused.bin");
+  expect((await server.run("artifacts", "download", artifactId, "-o", path)).code).toBe(exitCodes.failed);
+  expect((await readdir(folder.path)).filter((name) => name.startsWith("refused"))).toEqual([]);
+});
+
 test("bytes that are not those on record become no file", async () => {
   const { server } = await openShelf(someBytes(2_000), {}, Buffer.alloc(2_000));
   await using _server = server;
@@ -265,6 +278,19 @@ test("list, show and usage tell people and programs", async () => {
     /name +plan\.pdf\n(.*\n)*readable +by alice and who was granted access/,
   );
   expect(await server.text("artifacts", "usage")).toMatch(/stored +4\.5 MB of 0 bytes, in 3 artifacts\nheld +1 on/);
+});
+
+test("show says until when an artifact can be restored, and not of one whose bytes are gone", async () => {
+  const purgeTime = timestampFromMs(Date.parse("2026-11-22T08:00:00Z"));
+  for (const [status, said] of [
+    [ArtifactStatus.EXPIRED, true],
+    [ArtifactStatus.PURGED, false],
+  ] as const) {
+    const artifact = artifactOf(someBytes(1), { status, purgeTime });
+    await using server = await openArtifacts({ getArtifact: () => ({ artifact }) });
+    const shown = await server.text("artifacts", "show", artifactId);
+    expect(shown.includes("can be restored until 2026-11-22 08:00:00Z")).toBe(said);
+  }
 });
 
 test("delete asks before it destroys, hold and release need a reason", async () => {

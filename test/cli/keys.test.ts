@@ -78,6 +78,7 @@ test("lists the keys of workspaces, without a key in sight", async () => {
   expect(row).toMatchObject({ artifactKeys: 2, keys: [{ keyId }], retired: [], destroyed: [] });
   expect(stdout).not.toContain("wrapped");
   expect((await run("list")).stdout).toMatch(/^WORKSPACE +KEY +SINCE +ROOT KEY +ARTIFACTS +STATE\n/);
+  expect((await run("list")).stdout).toMatch(/\nws_list +key_\w+ +\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ /);
 });
 
 test("rotates the key of one workspace, or of all, while artifacts keep theirs and the log says so", async () => {

@@ -6,7 +6,8 @@ import { openRootKeys, type RootKeySettings } from "../../src/cli/root-keys.ts";
 import { temporaryFolder } from "../stack/folder.ts";
 
 const none = { rootKey: undefined, rootKeyFile: undefined, rootKeyCommand: undefined, rootKeyOld: undefined };
-const open = (settings: Partial<RootKeySettings> & { dataDir: string }) => openRootKeys({ ...none, ...settings }, {});
+const open = (settings: Partial<RootKeySettings> & { dataDir: string }, mayCreate = true) =>
+  openRootKeys({ ...none, ...settings }, { env: {}, mayCreate });
 
 test("is created once in the data folder, where only this user may read it", async () => {
   await using folder = await temporaryFolder();
@@ -16,6 +17,12 @@ test("is created once in the data folder, where only this user may read it", asy
   expect(await readdir(dataDir)).toEqual(["root.key"]);
   expect((await stat(join(dataDir, "root.key"))).mode & 0o777).toBe(0o600);
   expect(Buffer.from(await readFile(join(dataDir, "root.key"), "utf8"), "base64")).toHaveLength(32);
+});
+
+test("is not created where an installation has another one already", async () => {
+  await using folder = await temporaryFolder();
+  await expect(open({ dataDir: folder.path }, false)).rejects.toThrow("ENOENT");
+  expect(await readdir(folder.path)).toEqual([]);
 });
 
 test("is refused when others may read it, when it is damaged, and when a file that was named is not there", async () => {

@@ -55,6 +55,7 @@ test("up brings everything, and a start after Ctrl-C finds it all again", { time
     DATABASE_URL: stores.databaseUrl,
     SIGNALBOX_PORT: "0",
     SIGNALBOX_SECRET: secret,
+    SIGNALBOX_ROOT_KEY_FILE: join(dataDir, "root.key"),
   });
   const [, besideUrl = ""] = /^signalbox ready (\S+)\n$/.exec(await beside.says("\n")) ?? [];
   expect((await signalbox(["runs", "get", runId], { SIGNALBOX_URL: besideUrl })).code).toBe(exitCodes.ok);

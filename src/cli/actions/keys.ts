@@ -1,3 +1,4 @@
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { systemClock } from "../../kernel/clock.ts";
 import { randomIds } from "../../kernel/ids.ts";
 import { onBehalfOf, principalOfName, signalbox } from "../../kernel/principal.ts";
@@ -9,6 +10,7 @@ import { openKeys } from "../keys.ts";
 import { readSettings, type Settings } from "../settings.ts";
 import { openUpkeep } from "../upkeep.ts";
 import { table } from "../views/table.ts";
+import { timeText } from "../views/values.ts";
 import { confirmed } from "./confirming.ts";
 
 /** `signalbox keys list`. */
@@ -33,7 +35,14 @@ function rowOf({ workspaceId, keys, destroyed, artifactKeys }: WorkspaceKeysDesc
   const current = keys.at(-1);
   const { keyId = "", createTime, rootId = "" } = current ?? {};
   const state = keys.length > 1 ? "rotation not finished" : destroyedText(destroyed.length);
-  return [workspaceId, keyId, createTime?.toISOString() ?? "", rootId, String(artifactKeys), state];
+  return [
+    workspaceId,
+    keyId,
+    createTime === undefined ? "" : timeText(timestampFromDate(createTime)),
+    rootId,
+    String(artifactKeys),
+    state,
+  ];
 }
 
 function destroyedText(count: number): string {

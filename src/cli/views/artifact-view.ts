@@ -1,6 +1,7 @@
 import {
   type Artifact,
   ArtifactPurpose,
+  ArtifactStatus,
   ArtifactStatusSchema,
   ArtifactVisibility,
   type ArtifactSummary,
@@ -60,11 +61,10 @@ export function filesText(summary: ArtifactSummary | undefined): string {
 /** How much a workspace keeps, and how much it may. */
 export function usageView({ usage, limits }: GetStorageUsageResponse): string {
   const of = (bytes: bigint | undefined) => sizeText(bytes ?? 0n);
+  const count = usage?.artifactCount ?? 0n;
+  const artifacts = `${count} ${count === 1n ? "artifact" : "artifacts"}`;
   return fields([
-    [
-      "stored",
-      `${of(usage?.sizeBytes)} of ${of(limits?.maxWorkspaceBytes)}, in ${usage?.artifactCount ?? 0n} artifacts`,
-    ],
+    ["stored", `${of(usage?.sizeBytes)} of ${of(limits?.maxWorkspaceBytes)}, in ${artifacts}`],
     ["held", usage === undefined || usage.heldCount === 0n ? "" : `${usage.heldCount} on legal hold`],
     ["one artifact", `up to ${of(limits?.maxArtifactBytes)}`],
     ["one run", `up to ${limits?.maxRunArtifacts ?? 0} files, ${of(limits?.maxRunBytes)}`],
@@ -76,7 +76,8 @@ export function usageView({ usage, limits }: GetStorageUsageResponse): string {
 function statusText({ status, endTime, endBy, purgeTime }: Artifact): string {
   const since = endTime === undefined ? "" : ` since ${timeText(endTime)}`;
   const by = endBy === undefined ? "" : ` by ${principalText(endBy)}`;
-  const until = purgeTime === undefined ? "" : `, can be restored until ${timeText(purgeTime)}`;
+  const isRestorable = status === ArtifactStatus.DELETED || status === ArtifactStatus.EXPIRED;
+  const until = isRestorable ? `, can be restored until ${timeText(purgeTime)}` : "";
   return `${enumName(ArtifactStatusSchema, status)}${since}${by}${until}`;
 }
 
