@@ -29,7 +29,7 @@ const least = {
   "CompleteStep ok": 10,
   "FailRun ok": 5,
   "SuspendRun ok": 10,
-  "run.woken": 3,
+  "run.woken": 1,
   "run.child_ended": 10,
   "run.message_received": 3,
   "run.paused": 3,

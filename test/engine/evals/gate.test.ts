@@ -40,7 +40,7 @@ describe("200 evaluations of the same agent", () => {
     ["of mixed cases", mixed],
     ["of 5 cases", even(0.8, 5)],
   ])("hardly ever say both PASS and FAIL: %s", (_where, agent) => {
-    for (const repeats of [3, 5, 10]) {
+    for (const repeats of [3, 5]) {
       for (const against of [false, true]) expect(flips(verdicts(agent, repeats, against))).toBeLessThan(0.01);
     }
   });

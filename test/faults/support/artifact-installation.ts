@@ -107,7 +107,9 @@ export async function openArtifactInstallation(leaseTtlMs = 1_500): Promise<Arti
       return { ...victim, url };
     },
     async wrong(options) {
-      const stored = await readStoredLog(stores.nats);
+      // Our own connection may not be back yet when a server's is.
+      const read = () => readStoredLog(stores.nats).catch(() => undefined);
+      const stored = await until(read, { what: "the log to be read", timeoutMs: 30_000 });
       const broken = checkInvariants({ log: stored, operations: [] });
       return describeViolations([...broken, ...(await checkArtifacts(decodeLog(stored), { blobs, keys }, options))]);
     },
