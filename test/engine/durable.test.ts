@@ -8,7 +8,7 @@ import { inVirtualTime } from "../support/virtual-time.ts";
 import { type FakeCall, type FakeEngine, fakeEngine, type FakeRun } from "./fake-engine.ts";
 import { anyProgram, countMessages, payTool, type Program, runProgram, type World } from "./programs.ts";
 
-const runs = Number(process.env["SIGNALBOX_PROGRAMS"] ?? 150);
+const runs = Number(process.env["SIGNALBOX_PROGRAMS"] ?? 100);
 
 /** What became of a program. */
 interface Story {
