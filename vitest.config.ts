@@ -21,7 +21,7 @@ export default defineConfig({
     maxWorkers: 3,
     projects: [
       { test: { ...common, name: "apart", include: [...apart, "examples/**/*.test.ts"] } },
-      // One process after another loads everything once: that is a fifth of the time of all tests.
+      // Files share a process, which loads everything once: 610 s in place of 625 s for all tests, two at a time.
       { test: { ...common, name: "together", include: ["test/**/*.test.ts"], exclude: apart, isolate: false } },
     ],
   },
